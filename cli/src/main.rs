@@ -1,0 +1,2 @@
+//! The `razorc` command.
+fn main() {}

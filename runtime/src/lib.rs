@@ -1,0 +1,1 @@
+//! Runs compiled trainers: checks them, executes them, feeds them data, keeps checkpoints.
