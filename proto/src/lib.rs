@@ -1,5 +1,9 @@
 //! What razorc reads and writes: ONNX models and compiled trainers.
 
+mod types;
+
+pub use types::NOT_WANTED;
+
 /// ONNX messages, generated from `onnx.proto` (proto2, so that unset and zero stay apart).
 #[allow(missing_docs, clippy::all)]
 pub mod onnx {
