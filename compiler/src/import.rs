@@ -1,0 +1,4 @@
+//! ONNX to forward graph.
+
+/// How an ONNX node becomes nodes of the graph.
+pub type ImportRule = fn();

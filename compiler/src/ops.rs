@@ -1,0 +1,153 @@
+//! The op table: every op is one row, a family of ops is one file.
+//!
+//! A row says all that the compiler knows of an op. Nothing else in the crate lists ops by name.
+
+mod activation;
+mod conv;
+mod elementwise;
+mod layout;
+mod linear;
+mod loss;
+mod norm;
+mod optimizer;
+mod packing;
+mod pool;
+mod reduce;
+mod rules;
+mod softmax;
+mod source;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::attrs::Attrs;
+use crate::autodiff::Vjp;
+use crate::import::ImportRule;
+use crate::types::Type;
+
+pub use rules::ShapeError;
+
+/// A row of the table. A struct literal has no defaults: a forgotten column does not compile.
+pub struct OpDef {
+    /// The op's word in the text form and in a program.
+    pub name: &'static str,
+    /// Names of the results; the first one is called after the value that it makes.
+    pub results: &'static [&'static str],
+    /// ONNX operators that become this op, and how.
+    pub import: &'static [(&'static str, ImportRule)],
+    /// Types of the results from those of the operands.
+    pub shape: fn(&[Type], &Attrs) -> Result<Vec<Type>, ShapeError>,
+    /// How cotangents of the results become cotangents of the operands.
+    pub gradient: Gradient,
+    /// Operands that may be a pruned estimate of the exact tensor.
+    pub estimates: &'static [(usize, Estimate)],
+    /// Whether the batch stays the outermost part of memory.
+    pub batch: Batch,
+    /// Operands that are written in place, for a count of operands.
+    pub writes: fn(usize) -> &'static [usize],
+    /// What becomes of the op in a program.
+    pub lower: Lower,
+}
+
+/// How an op is differentiated.
+pub enum Gradient {
+    /// Emits nodes that make the cotangents that are asked for.
+    Rule(fn(&mut Vjp<'_>)),
+    /// Sources, selections, and ops that differentiation made.
+    Stops,
+}
+
+/// When an operand may be a pruned estimate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Estimate {
+    /// By default: the published method and our measurements agree that it is safe.
+    Safe,
+    /// Only when forced: measured to destroy the gradient of smooth activations.
+    Forced,
+}
+
+/// What an op does to the batch axis.
+pub enum Batch {
+    /// The first result's samples lie together if the first operand's do.
+    Keeps,
+    /// Decided by attributes and operand types, given which operands' samples lie together.
+    When(fn(&[Type], &Attrs, &[bool]) -> bool),
+    /// No result has samples.
+    Loses,
+}
+
+/// What becomes of a node in a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lower {
+    /// One instruction of the same name.
+    Instruction,
+    /// Another view of the first operand's bytes.
+    View,
+    /// Memory, but no instruction.
+    Declaration,
+}
+
+/// The families, in the order of this crate's documentation.
+pub static FAMILIES: &[(&str, &[OpDef])] = &[
+    ("source", source::OPS),
+    ("linear", linear::OPS),
+    ("conv", conv::OPS),
+    ("pool", pool::OPS),
+    ("norm", norm::OPS),
+    ("activation", activation::OPS),
+    ("elementwise", elementwise::OPS),
+    ("reduce", reduce::OPS),
+    ("layout", layout::OPS),
+    ("softmax", softmax::OPS),
+    ("loss", loss::OPS),
+    ("packing", packing::OPS),
+    ("optimizer", optimizer::OPS),
+];
+
+/// Every row.
+pub fn all() -> impl Iterator<Item = &'static OpDef> {
+    FAMILIES.iter().flat_map(|it| it.1.iter())
+}
+
+/// The row of this name, if there is one.
+pub fn find(name: &str) -> Option<&'static OpDef> {
+    static ROWS: LazyLock<HashMap<&str, &OpDef>> =
+        LazyLock::new(|| all().map(|it| (it.name, it)).collect());
+    ROWS.get(name).copied()
+}
+
+/// The row of this name, which the compiler itself chose.
+pub(crate) fn get(name: &str) -> &'static OpDef {
+    find(name).unwrap_or_else(|| panic!("{name} is not a row of the op table"))
+}
+
+impl OpDef {
+    /// Whether operand `slot` may be a pruned estimate, and when.
+    pub fn estimate(&self, slot: usize) -> Option<Estimate> {
+        self.estimates.iter().find(|it| it.0 == slot).map(|it| it.1)
+    }
+
+    /// A row made by the compiler itself: an instruction without ONNX form, gradient or estimates.
+    const fn made(
+        name: &'static str,
+        results: &'static [&'static str],
+        shape: fn(&[Type], &Attrs) -> Result<Vec<Type>, ShapeError>,
+    ) -> OpDef {
+        OpDef {
+            name,
+            results,
+            import: &[],
+            shape,
+            gradient: Gradient::Stops,
+            estimates: &[],
+            batch: Batch::Loses,
+            writes: nothing,
+            lower: Lower::Instruction,
+        }
+    }
+}
+
+/// For ops that write nothing in place.
+const fn nothing(_: usize) -> &'static [usize] {
+    &[]
+}

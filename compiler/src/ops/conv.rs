@@ -1,0 +1,124 @@
+//! Convolutions over one or two spatial axes.
+
+use super::rules::{all_floats, dims, fail, shaped, sizes};
+use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
+use crate::attrs::Attrs;
+use crate::autodiff::Vjp;
+use crate::types::Type;
+
+pub const OPS: &[OpDef] = &[
+    OpDef {
+        name: "conv",
+        results: &["y"],
+        import: &[],
+        shape: conv,
+        gradient: Gradient::Rule(vjp),
+        estimates: &[],
+        batch: Batch::Keeps,
+        writes: nothing,
+        lower: Lower::Instruction,
+    },
+    OpDef::made("conv_input_grad", &["dx"], |operands, attrs| {
+        all_floats(operands, 2, 2)?;
+        let dx = shaped(attrs)?;
+        let y = conv(&[dx[0].clone(), operands[1].clone()], attrs)?;
+        dims(&operands[0], y[0].dims(), "dy")?;
+        Ok(dx)
+    }),
+    OpDef {
+        estimates: &[(1, Estimate::Safe)],
+        ..OpDef::made("conv_weight_grad", &["dw"], |operands, attrs| {
+            all_floats(operands, 2, 2)?;
+            let dw = shaped(attrs)?;
+            let y = conv(&[operands[1].clone(), dw[0].clone()], attrs)?;
+            dims(&operands[0], y[0].dims(), "dy")?;
+            Ok(dw)
+        })
+    },
+];
+
+fn conv(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    all_floats(operands, 2, 3)?;
+    let (x, w) = (operands[0].dims(), operands[1].dims());
+    let spatial = x.len().wrapping_sub(2);
+    if !(spatial == 1 || spatial == 2) || w.len() != x.len() {
+        return fail(format!("needs x and w of rank 3 or 4, has {x:?} and {w:?}"));
+    }
+    let groups = attrs.int_or("groups", 1).max(1) as u64;
+    if x[1] != w[1] * groups || !w[0].is_multiple_of(groups) {
+        return fail(format!(
+            "x has {} channels, w takes {} in {groups} groups",
+            x[1],
+            w[1] * groups
+        ));
+    }
+    if let Some(b) = operands.get(2) {
+        dims(b, &w[..1], "the bias")?;
+    }
+    let mut y = vec![x[0], w[0]];
+    y.extend(window(&x[2..], &w[2..], attrs, false)?);
+    Ok(vec![Type::f32(&y)])
+}
+
+fn vjp(at: &mut Vjp<'_>) {
+    let (dy, x, w) = (at.cotangent(0), at.operand(0), at.operand(1));
+    let attrs = at.attrs().only(&["strides", "pads", "dilations", "groups"]);
+    if at.wants(0) {
+        let shape = at.dims(x);
+        at.grad(
+            0,
+            "conv_input_grad",
+            &[dy, w],
+            attrs.clone().with("shape", shape.as_slice()),
+        );
+    }
+    if at.wants(1) {
+        let shape = at.dims(w);
+        at.grad(
+            1,
+            "conv_weight_grad",
+            &[dy, x],
+            attrs.with("shape", shape.as_slice()),
+        );
+    }
+    if at.wants(2) {
+        let channels = at.dims(w)[0];
+        at.grad_per_channel(2, dy, channels);
+    }
+}
+
+/// Sizes of the spatial axes after a window of `kernel` has slid over `input`.
+pub fn window(
+    input: &[u64],
+    kernel: &[u64],
+    attrs: &Attrs,
+    ceil: bool,
+) -> Result<Vec<u64>, ShapeError> {
+    let n = input.len();
+    let list = |name: &str, default: u64, len: usize| match sizes(attrs, name)? {
+        list if list.is_empty() => Ok(vec![default; len]),
+        list if list.len() == len => Ok(list),
+        list => fail(format!("{name} needs {len} entries, has {}", list.len())),
+    };
+    let strides = list("strides", 1, n)?;
+    let pads = list("pads", 0, 2 * n)?;
+    let dilations = list("dilations", 1, n)?;
+    (0..n)
+        .map(|axis| {
+            let reach = (kernel[axis].max(1) - 1) * dilations[axis] + 1;
+            let padded = input[axis] + pads[axis] + pads[axis + n];
+            if strides[axis] == 0 || dilations[axis] == 0 || padded < reach {
+                return fail(format!(
+                    "a window of {reach} does not fit {padded} positions"
+                ));
+            }
+            let room = padded - reach;
+            let steps = room / strides[axis];
+            // As the field does: a last window that starts in the end padding does not count.
+            let extra = ceil
+                && !room.is_multiple_of(strides[axis])
+                && (steps + 1) * strides[axis] < input[axis] + pads[axis];
+            Ok(steps + 1 + u64::from(extra))
+        })
+        .collect()
+}

@@ -1,0 +1,89 @@
+//! Arithmetic with numpy broadcasting.
+
+use super::rules::{all_floats, broadcast, same};
+use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
+use crate::attrs::Attrs;
+use crate::autodiff::Vjp;
+use crate::types::Type;
+
+pub const OPS: &[OpDef] = &[
+    binary("add", |at| {
+        let dy = at.cotangent(0);
+        for slot in [0, 1] {
+            if at.wants(slot) {
+                at.grad_reduced(slot, dy);
+            }
+        }
+    }),
+    binary("sub", |at| {
+        let dy = at.cotangent(0);
+        if at.wants(0) {
+            at.grad_reduced(0, dy);
+        }
+        if at.wants(1) {
+            let negative = at.emit("scale", &[dy], Attrs::new().with("factor", -1.0), 1);
+            at.grad_reduced(1, negative);
+        }
+    }),
+    binary("mul", |at| {
+        let (dy, a, b) = (at.cotangent(0), at.operand(0), at.operand(1));
+        for (slot, other) in [(0, b), (1, a)] {
+            if at.wants(slot) {
+                let full = at.emit("mul", &[dy, other], Attrs::new(), slot);
+                at.grad_reduced(slot, full);
+            }
+        }
+    }),
+    binary("div", |at| {
+        let (dy, b, y) = (at.cotangent(0), at.operand(1), at.result(0));
+        let quotient = at.emit("div", &[dy, b], Attrs::new(), 0);
+        if at.wants(0) {
+            at.grad_reduced(0, quotient);
+        }
+        if at.wants(1) {
+            let product = at.emit("mul", &[quotient, y], Attrs::new(), 1);
+            let negative = at.emit("scale", &[product], Attrs::new().with("factor", -1.0), 1);
+            at.grad_reduced(1, negative);
+        }
+    }),
+    OpDef {
+        name: "scale",
+        results: &["y"],
+        import: &[],
+        shape: same,
+        gradient: Gradient::Rule(|at| {
+            let (dy, attrs) = (at.cotangent(0), at.attrs().clone());
+            at.grad(0, "scale", &[dy], attrs);
+        }),
+        estimates: &[],
+        batch: Batch::Keeps,
+        writes: nothing,
+        lower: Lower::Instruction,
+    },
+];
+
+const fn binary(name: &'static str, rule: fn(&mut Vjp<'_>)) -> OpDef {
+    OpDef {
+        name,
+        results: &["y"],
+        import: &[],
+        shape: broadcasting,
+        gradient: Gradient::Rule(rule),
+        estimates: &[],
+        batch: Batch::When(|operands, _, together| {
+            // The result's samples lie together if an operand of its full shape has them so.
+            let full = broadcast(operands[0].dims(), operands[1].dims()).unwrap_or_default();
+            (0..2).any(|slot| together[slot] && operands[slot].dims() == full)
+        }),
+        writes: nothing,
+        lower: Lower::Instruction,
+    }
+}
+
+fn broadcasting(operands: &[Type], _: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    all_floats(operands, 2, 2)?;
+    Ok(vec![Type::f32(&broadcast(
+        operands[0].dims(),
+        operands[1].dims(),
+    )?)])
+}

@@ -1,0 +1,121 @@
+//! Sums and means, and their inverse, expansion.
+
+use super::rules::{all_floats, broadcast, dims, fail, shaped, sizes};
+use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
+use crate::attrs::Attrs;
+use crate::autodiff::Vjp;
+use crate::types::Type;
+
+pub const OPS: &[OpDef] = &[
+    reduction("reduce_mean", |at| {
+        let (x, y) = (at.operand(0), at.result(0));
+        let count = at.ty(x).elements() as f64 / at.ty(y).elements().max(1) as f64;
+        expand_grad(at, 1.0 / count);
+    }),
+    reduction("reduce_sum", |at| expand_grad(at, 1.0)),
+    OpDef {
+        name: "expand",
+        results: &["y"],
+        import: &[],
+        shape: expand,
+        gradient: Gradient::Rule(|at| {
+            let dy = at.cotangent(0);
+            let factor = at.attrs().float_or("scale", 1.0);
+            let scaled = match factor {
+                1.0 => dy,
+                _ => at.emit("scale", &[dy], Attrs::new().with("factor", factor), 0),
+            };
+            at.grad_reduced(0, scaled);
+        }),
+        estimates: &[],
+        batch: Batch::When(|operands, attrs, together| {
+            together[0]
+                && sizes(attrs, "shape").is_ok_and(|it| it.first() == operands[0].dims().first())
+        }),
+        writes: nothing,
+        lower: Lower::Instruction,
+    },
+    OpDef::made("reduce_to", &["y"], |operands, attrs| {
+        all_floats(operands, 1, 1)?;
+        let y = shaped(attrs)?;
+        if y[0].rank() > operands[0].rank() {
+            return fail("the result cannot have more axes");
+        }
+        dims(
+            &operands[0],
+            &broadcast(operands[0].dims(), y[0].dims())?,
+            "the broadcast result",
+        )?;
+        Ok(y)
+    }),
+];
+
+const fn reduction(name: &'static str, rule: fn(&mut Vjp<'_>)) -> OpDef {
+    OpDef {
+        name,
+        results: &["y"],
+        import: &[],
+        shape: reduce,
+        gradient: Gradient::Rule(rule),
+        estimates: &[],
+        batch: Batch::When(|_, attrs, together| together[0] && !attrs.ints("axes").contains(&0)),
+        writes: nothing,
+        lower: Lower::Instruction,
+    }
+}
+
+fn reduce(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    all_floats(operands, 1, 1)?;
+    let x = operands[0].dims();
+    let axes = sizes(attrs, "axes")?;
+    if axes.iter().any(|&it| x.len() as u64 <= it) || !axes.is_sorted_by(|a, b| a < b) {
+        return fail(format!("axes {axes:?} do not fit {x:?}"));
+    }
+    let keep = attrs.int_or("keepdims", 1) != 0;
+    let y = x
+        .iter()
+        .enumerate()
+        .filter_map(|(axis, &dim)| match axes.contains(&(axis as u64)) {
+            true => keep.then_some(1),
+            false => Some(dim),
+        });
+    Ok(vec![Type::f32(&y.collect::<Vec<_>>())])
+}
+
+fn expand(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    all_floats(operands, 1, 1)?;
+    let y = shaped(attrs)?;
+    dims(
+        &y[0],
+        &broadcast(operands[0].dims(), y[0].dims())?,
+        "the broadcast shape",
+    )?;
+    Ok(y)
+}
+
+fn expand_grad(at: &mut Vjp<'_>, scale: f64) {
+    let (mut dy, x) = (at.cotangent(0), at.operand(0));
+    let shape = at.dims(x);
+    if at.ty(dy).rank() < shape.len() {
+        let axes = at.attrs().ints("axes");
+        let kept: Vec<u64> = shape
+            .iter()
+            .enumerate()
+            .map(|(axis, &d)| if axes.contains(&(axis as i64)) { 1 } else { d })
+            .collect();
+        dy = at.emit(
+            "reshape",
+            &[dy],
+            Attrs::new().with("shape", kept.as_slice()),
+            0,
+        );
+    }
+    at.grad(
+        0,
+        "expand",
+        &[dy],
+        Attrs::new()
+            .with("shape", shape.as_slice())
+            .with("scale", scale),
+    );
+}

@@ -1,0 +1,36 @@
+//! Declarations: what is in memory before the first instruction.
+
+use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
+use crate::attrs::Attrs;
+use crate::types::Type;
+
+pub const OPS: &[OpDef] = &[
+    // Filled by the caller before each step.
+    source("input"),
+    // Trained.
+    source("param"),
+    // Loaded, never updated.
+    source("frozen"),
+    // The optimizer's memory of a param; zero at the start.
+    source("state"),
+    // Running statistics, updated by the step itself.
+    source("statistic"),
+];
+
+const fn source(name: &'static str) -> OpDef {
+    OpDef {
+        name,
+        results: &["value"],
+        import: &[],
+        shape: declared,
+        gradient: Gradient::Stops,
+        estimates: &[],
+        batch: Batch::Loses,
+        writes: nothing,
+        lower: Lower::Declaration,
+    }
+}
+
+fn declared(_: &[Type], _: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    Err(ShapeError("is declared with its type".into()))
+}

@@ -1,0 +1,173 @@
+//! Types of values. Bytes follow from the type, so the text form tells all about memory.
+
+use std::fmt;
+
+/// Element type of a dense tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum DType {
+    F64,
+    F32,
+    F16,
+    Bf16,
+    I64,
+    I32,
+    U8,
+    Bool,
+}
+
+/// Type of a value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// Row-major elements.
+    Dense {
+        /// Of the elements.
+        dtype: DType,
+        /// Sizes of the axes.
+        dims: Vec<u64>,
+    },
+    /// One bit an element, flat, padded to 8 bytes.
+    Bits {
+        /// Sizes of the axes.
+        dims: Vec<u64>,
+    },
+    /// A pruned, packed copy of a dense f32 tensor: a bitmap and `keep` values for each sample.
+    TopK {
+        /// Of the tensor that was compressed.
+        dims: Vec<u64>,
+        /// Batch entries in the tensor; their elements lie together.
+        samples: u64,
+        /// Elements kept of every sample.
+        keep: u64,
+        /// Type of the kept values: f32, f16 or bf16.
+        values: DType,
+    },
+}
+
+impl DType {
+    /// Every element type, by its word in the text form.
+    pub const WORDS: &'static [(&'static str, DType)] = &[
+        ("f64", DType::F64),
+        ("f32", DType::F32),
+        ("f16", DType::F16),
+        ("bf16", DType::Bf16),
+        ("i64", DType::I64),
+        ("i32", DType::I32),
+        ("u8", DType::U8),
+        ("bool", DType::Bool),
+    ];
+
+    /// Bytes of one element.
+    pub fn width(self) -> u64 {
+        match self {
+            DType::F64 | DType::I64 => 8,
+            DType::F32 | DType::I32 => 4,
+            DType::F16 | DType::Bf16 => 2,
+            DType::U8 | DType::Bool => 1,
+        }
+    }
+
+    /// The type that `word` names in the text form.
+    pub fn from_word(word: &str) -> Option<DType> {
+        DType::WORDS.iter().find(|it| it.0 == word).map(|it| it.1)
+    }
+}
+
+impl Type {
+    /// A dense f32 tensor.
+    pub fn f32(dims: &[u64]) -> Type {
+        Type::dense(DType::F32, dims)
+    }
+
+    /// A dense tensor.
+    pub fn dense(dtype: DType, dims: &[u64]) -> Type {
+        Type::Dense {
+            dtype,
+            dims: dims.to_vec(),
+        }
+    }
+
+    /// One bit for every element of a tensor of these sizes.
+    pub fn bits(dims: &[u64]) -> Type {
+        Type::Bits {
+            dims: dims.to_vec(),
+        }
+    }
+
+    /// Sizes of the axes; of a packed copy, those of the tensor that was compressed.
+    pub fn dims(&self) -> &[u64] {
+        match self {
+            Type::Dense { dims, .. } | Type::Bits { dims } | Type::TopK { dims, .. } => dims,
+        }
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.dims().len()
+    }
+
+    /// Elements, before any pruning.
+    pub fn elements(&self) -> u64 {
+        self.dims().iter().product()
+    }
+
+    /// Whether this is a dense f32 tensor.
+    pub fn is_f32(&self) -> bool {
+        matches!(
+            self,
+            Type::Dense {
+                dtype: DType::F32,
+                ..
+            }
+        )
+    }
+
+    /// Bytes in the arena, before alignment.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Type::Dense { dtype, .. } => self.elements() * dtype.width(),
+            Type::Bits { .. } => self.elements().div_ceil(64) * 8,
+            Type::TopK {
+                samples,
+                keep,
+                values,
+                ..
+            } => {
+                let words = (self.elements() / (*samples).max(1)).div_ceil(64);
+                samples * (words * 8 + keep * values.width())
+            }
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = DType::WORDS
+            .iter()
+            .find(|it| it.1 == *self)
+            .map_or("?", |it| it.0);
+        f.write_str(word)
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dims: Vec<String> = self.dims().iter().map(u64::to_string).collect();
+        let dims = dims.join(",");
+        match self {
+            Type::Dense { dtype, .. } => write!(f, "{dtype}[{dims}]"),
+            Type::Bits { .. } => write!(f, "bits[{dims}]"),
+            Type::TopK {
+                samples,
+                keep,
+                values,
+                ..
+            } => {
+                write!(
+                    f,
+                    "topk<f32[{dims}], samples={samples}, keep={keep}, values={values}>"
+                )
+            }
+        }
+    }
+}
