@@ -34,9 +34,7 @@ impl Attrs {
 
     /// Only the attributes named, in that order.
     pub fn only(&self, names: &[&str]) -> Attrs {
-        let found = names
-            .iter()
-            .filter_map(|name| Some((name.to_string(), self.get(name)?.clone())));
+        let found = names.iter().filter_map(|name| Some((name.to_string(), self.get(name)?.clone())));
         Attrs(found.collect())
     }
 

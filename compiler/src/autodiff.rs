@@ -21,10 +21,7 @@ pub fn differentiate(graph: &mut Graph, loss: Value, params: &[Value]) -> Vec<(V
     let mut cotangents: HashMap<Value, Value> = HashMap::new();
     for &node in forward.iter().rev() {
         let results = graph.results(node);
-        let arrived: Vec<Option<Value>> = results
-            .iter()
-            .map(|it| cotangents.get(it).copied())
-            .collect();
+        let arrived: Vec<Option<Value>> = results.iter().map(|it| cotangents.get(it).copied()).collect();
         if arrived.iter().all(Option::is_none) && !results.contains(&loss) {
             continue;
         }
@@ -37,22 +34,10 @@ pub fn differentiate(graph: &mut Graph, loss: Value, params: &[Value]) -> Vec<(V
             continue;
         }
         let found = vec![None; operands.len()];
-        let mut at = Vjp {
-            graph,
-            node,
-            operands,
-            results,
-            cotangents: arrived,
-            wanted,
-            found,
-        };
+        let mut at = Vjp { graph, node, operands, results, cotangents: arrived, wanted, found };
         rule(&mut at);
-        let found: Vec<(Value, Value)> = at
-            .operands
-            .iter()
-            .zip(&at.found)
-            .filter_map(|(&operand, &it)| Some((operand, it?)))
-            .collect();
+        let found: Vec<(Value, Value)> =
+            at.operands.iter().zip(&at.found).filter_map(|(&operand, &it)| Some((operand, it?))).collect();
         for (operand, part) in found {
             let sum = match cotangents.get(&operand) {
                 Some(&other) => add(graph, operand, other, part),
@@ -61,22 +46,13 @@ pub fn differentiate(graph: &mut Graph, loss: Value, params: &[Value]) -> Vec<(V
             cotangents.insert(operand, sum);
         }
     }
-    params
-        .iter()
-        .filter_map(|it| Some((*it, *cotangents.get(it)?)))
-        .collect()
+    params.iter().filter_map(|it| Some((*it, *cotangents.get(it)?))).collect()
 }
 
 fn add(graph: &mut Graph, operand: Value, a: Value, b: Value) -> Value {
     let name = format!("{}.grad.sum", graph.name(operand));
     let node = graph
-        .add(
-            Phase::Backward,
-            ops::get("add"),
-            &[a, b],
-            Attrs::new(),
-            &name,
-        )
+        .add(Phase::Backward, ops::get("add"), &[a, b], Attrs::new(), &name)
         .unwrap_or_else(|e| panic!("cotangents of {name} do not add: {e}"));
     Value { node, result: 0 }
 }
@@ -110,8 +86,7 @@ impl Vjp<'_> {
 
     /// Cotangent of a result. A loss has none: it is one.
     pub fn cotangent(&self, result: usize) -> Value {
-        self.cotangents[result]
-            .unwrap_or_else(|| panic!("{} has no cotangent", self.graph.name(self.results[result])))
+        self.cotangents[result].unwrap_or_else(|| panic!("{} has no cotangent", self.graph.name(self.results[result])))
     }
 
     /// Whether the cotangent of operand `slot` is asked for; false where there is no such operand.
@@ -140,12 +115,7 @@ impl Vjp<'_> {
         let node = self
             .graph
             .add(Phase::Backward, ops::get(op), operands, attrs, &name)
-            .unwrap_or_else(|e| {
-                panic!(
-                    "gradient of {} by {op}: {e}",
-                    self.graph.name(self.results[0])
-                )
-            });
+            .unwrap_or_else(|e| panic!("gradient of {} by {op}: {e}", self.graph.name(self.results[0])));
         Value { node, result: 0 }
     }
 
@@ -160,10 +130,7 @@ impl Vjp<'_> {
         let first = self.emit(op, operands, attrs, slots[0]);
         for (result, &slot) in slots.iter().enumerate() {
             if self.wants(slot) {
-                self.found[slot] = Some(Value {
-                    node: first.node,
-                    result,
-                });
+                self.found[slot] = Some(Value { node: first.node, result });
             }
         }
     }
@@ -174,12 +141,7 @@ impl Vjp<'_> {
         if self.graph.ty(full).dims() == shape {
             self.found[slot] = Some(full);
         } else {
-            self.grad(
-                slot,
-                "reduce_to",
-                &[full],
-                Attrs::new().with("shape", shape.as_slice()),
-            );
+            self.grad(slot, "reduce_to", &[full], Attrs::new().with("shape", shape.as_slice()));
         }
     }
 
@@ -187,17 +149,7 @@ impl Vjp<'_> {
     pub fn grad_per_channel(&mut self, slot: usize, full: Value, channels: u64) {
         let mut kept = vec![1; self.graph.ty(full).rank()];
         kept[1] = channels;
-        let sums = self.emit(
-            "reduce_to",
-            &[full],
-            Attrs::new().with("shape", kept.as_slice()),
-            slot,
-        );
-        self.grad(
-            slot,
-            "reshape",
-            &[sums],
-            Attrs::new().with("shape", [channels].as_slice()),
-        );
+        let sums = self.emit("reduce_to", &[full], Attrs::new().with("shape", kept.as_slice()), slot);
+        self.grad(slot, "reshape", &[sums], Attrs::new().with("shape", [channels].as_slice()));
     }
 }

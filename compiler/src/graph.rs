@@ -73,21 +73,12 @@ pub struct Value {
 impl Graph {
     /// A graph without nodes.
     pub fn new(name: &str) -> Graph {
-        Graph {
-            name: name.to_string(),
-            ..Graph::default()
-        }
+        Graph { name: name.to_string(), ..Graph::default() }
     }
 
     /// Declares an input, weight or state; `role` is a row of `ops/source.rs`.
     pub fn declare(&mut self, role: &str, name: &str, ty: Type) -> Value {
-        let node = self.place(
-            Phase::Declare,
-            ops::get(role),
-            Attrs::new(),
-            &[],
-            vec![(name.to_string(), ty)],
-        );
+        let node = self.place(Phase::Declare, ops::get(role), Attrs::new(), &[], vec![(name.to_string(), ty)]);
         Value { node, result: 0 }
     }
 
@@ -121,27 +112,15 @@ impl Graph {
         operands: &[Value],
         outputs: Vec<(String, Type)>,
     ) -> NodeId {
-        let outputs: Vec<Output> = outputs
-            .into_iter()
-            .map(|(name, ty)| Output {
-                name: self.free_name(&name),
-                ty,
-            })
-            .collect();
+        let outputs: Vec<Output> =
+            outputs.into_iter().map(|(name, ty)| Output { name: self.free_name(&name), ty }).collect();
         let names: Vec<String> = outputs.iter().map(|it| it.name.clone()).collect();
-        let node = self.nodes.add_node(Node {
-            op,
-            phase,
-            attrs,
-            outputs,
-        });
+        let node = self.nodes.add_node(Node { op, phase, attrs, outputs });
         for (result, name) in names.into_iter().enumerate() {
             self.names.insert(name, Value { node, result });
         }
         self.set_operands(node, operands);
-        let at = self
-            .order
-            .partition_point(|&it| self.nodes[it].phase <= phase);
+        let at = self.order.partition_point(|&it| self.nodes[it].phase <= phase);
         self.order.insert(at, node);
         node
     }
@@ -171,23 +150,12 @@ impl Graph {
 
     /// Makes `node` read these operands.
     pub fn set_operands(&mut self, node: NodeId, operands: &[Value]) {
-        let old: Vec<_> = self
-            .nodes
-            .edges_directed(node, Incoming)
-            .map(|it| it.id())
-            .collect();
+        let old: Vec<_> = self.nodes.edges_directed(node, Incoming).map(|it| it.id()).collect();
         for edge in old {
             self.nodes.remove_edge(edge);
         }
         for (slot, operand) in operands.iter().enumerate() {
-            self.nodes.add_edge(
-                operand.node,
-                node,
-                Use {
-                    result: operand.result,
-                    slot,
-                },
-            );
+            self.nodes.add_edge(operand.node, node, Use { result: operand.result, slot });
         }
     }
 
@@ -197,11 +165,8 @@ impl Graph {
             if !which(self, reader) {
                 continue;
             }
-            let operands: Vec<Value> = self
-                .operands(reader)
-                .into_iter()
-                .map(|it| if it == from { to } else { it })
-                .collect();
+            let operands: Vec<Value> =
+                self.operands(reader).into_iter().map(|it| if it == from { to } else { it }).collect();
             self.set_operands(reader, &operands);
         }
     }
@@ -218,18 +183,12 @@ impl Graph {
 
     /// Nodes of one phase, in order.
     pub fn phase(&self, phase: Phase) -> impl DoubleEndedIterator<Item = NodeId> {
-        self.order
-            .iter()
-            .copied()
-            .filter(move |it| self.nodes[*it].phase == phase)
+        self.order.iter().copied().filter(move |it| self.nodes[*it].phase == phase)
     }
 
     /// Place of a node in the order.
     pub fn position(&self, node: NodeId) -> usize {
-        self.order
-            .iter()
-            .position(|&it| it == node)
-            .unwrap_or(self.order.len())
+        self.order.iter().position(|&it| it == node).unwrap_or(self.order.len())
     }
 
     /// The node itself.
@@ -240,45 +199,29 @@ impl Graph {
     /// What a node reads, by slot.
     pub fn operands(&self, node: NodeId) -> Vec<Value> {
         let edges = self.nodes.edges_directed(node, Incoming);
-        let mut uses: Vec<(usize, Value)> = edges
-            .map(|it| {
-                (
-                    it.weight().slot,
-                    Value {
-                        node: it.source(),
-                        result: it.weight().result,
-                    },
-                )
-            })
-            .collect();
+        let mut uses: Vec<(usize, Value)> =
+            edges.map(|it| (it.weight().slot, Value { node: it.source(), result: it.weight().result })).collect();
         uses.sort_unstable();
         uses.into_iter().map(|it| it.1).collect()
     }
 
     /// What a node makes.
     pub fn results(&self, node: NodeId) -> Vec<Value> {
-        (0..self.nodes[node].outputs.len())
-            .map(|result| Value { node, result })
-            .collect()
+        (0..self.nodes[node].outputs.len()).map(|result| Value { node, result }).collect()
     }
 
     /// Declared values that a node writes in place.
     pub fn writes(&self, node: NodeId) -> Vec<Value> {
         let operands = self.operands(node);
         let slots = (self.nodes[node].op.writes)(operands.len());
-        slots
-            .iter()
-            .filter_map(|&slot| operands.get(slot).copied())
-            .collect()
+        slots.iter().filter_map(|&slot| operands.get(slot).copied()).collect()
     }
 
     /// Who reads a value, and in which slot; in the order of execution.
     pub fn readers(&self, value: Value) -> Vec<(NodeId, usize)> {
         let edges = self.nodes.edges_directed(value.node, Outgoing);
-        let mut readers: Vec<(NodeId, usize)> = edges
-            .filter(|it| it.weight().result == value.result)
-            .map(|it| (it.target(), it.weight().slot))
-            .collect();
+        let mut readers: Vec<(NodeId, usize)> =
+            edges.filter(|it| it.weight().result == value.result).map(|it| (it.target(), it.weight().slot)).collect();
         if 1 < readers.len() {
             readers.sort_by_cached_key(|it| (self.position(it.0), it.1));
         }
@@ -302,9 +245,7 @@ impl Graph {
 
     /// The declarations of one role, in order.
     pub fn declared(&self, role: &str) -> Vec<Value> {
-        let nodes = self
-            .phase(Phase::Declare)
-            .filter(|it| self.nodes[*it].op.name == role);
+        let nodes = self.phase(Phase::Declare).filter(|it| self.nodes[*it].op.name == role);
         nodes.map(|node| Value { node, result: 0 }).collect()
     }
 
@@ -339,9 +280,6 @@ impl Graph {
             return name.to_string();
         }
         let numbered = (1..).map(|n| format!("{name}.{n}"));
-        numbered
-            .into_iter()
-            .find(|it| !self.names.contains_key(it))
-            .unwrap_or_default()
+        numbered.into_iter().find(|it| !self.names.contains_key(it)).unwrap_or_default()
     }
 }

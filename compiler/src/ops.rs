@@ -111,8 +111,7 @@ pub fn all() -> impl Iterator<Item = &'static OpDef> {
 
 /// The row of this name, if there is one.
 pub fn find(name: &str) -> Option<&'static OpDef> {
-    static ROWS: LazyLock<HashMap<&str, &OpDef>> =
-        LazyLock::new(|| all().map(|it| (it.name, it)).collect());
+    static ROWS: LazyLock<HashMap<&str, &OpDef>> = LazyLock::new(|| all().map(|it| (it.name, it)).collect());
     ROWS.get(name).copied()
 }
 

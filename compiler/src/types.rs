@@ -81,17 +81,12 @@ impl Type {
 
     /// A dense tensor.
     pub fn dense(dtype: DType, dims: &[u64]) -> Type {
-        Type::Dense {
-            dtype,
-            dims: dims.to_vec(),
-        }
+        Type::Dense { dtype, dims: dims.to_vec() }
     }
 
     /// One bit for every element of a tensor of these sizes.
     pub fn bits(dims: &[u64]) -> Type {
-        Type::Bits {
-            dims: dims.to_vec(),
-        }
+        Type::Bits { dims: dims.to_vec() }
     }
 
     /// Sizes of the axes; of a packed copy, those of the tensor that was compressed.
@@ -113,13 +108,7 @@ impl Type {
 
     /// Whether this is a dense f32 tensor.
     pub fn is_f32(&self) -> bool {
-        matches!(
-            self,
-            Type::Dense {
-                dtype: DType::F32,
-                ..
-            }
-        )
+        matches!(self, Type::Dense { dtype: DType::F32, .. })
     }
 
     /// Bytes in the arena, before alignment.
@@ -127,12 +116,7 @@ impl Type {
         match self {
             Type::Dense { dtype, .. } => self.elements() * dtype.width(),
             Type::Bits { .. } => self.elements().div_ceil(64) * 8,
-            Type::TopK {
-                samples,
-                keep,
-                values,
-                ..
-            } => {
+            Type::TopK { samples, keep, values, .. } => {
                 let words = (self.elements() / (*samples).max(1)).div_ceil(64);
                 samples * (words * 8 + keep * values.width())
             }
@@ -142,10 +126,7 @@ impl Type {
 
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = DType::WORDS
-            .iter()
-            .find(|it| it.1 == *self)
-            .map_or("?", |it| it.0);
+        let word = DType::WORDS.iter().find(|it| it.1 == *self).map_or("?", |it| it.0);
         f.write_str(word)
     }
 }
@@ -157,16 +138,8 @@ impl fmt::Display for Type {
         match self {
             Type::Dense { dtype, .. } => write!(f, "{dtype}[{dims}]"),
             Type::Bits { .. } => write!(f, "bits[{dims}]"),
-            Type::TopK {
-                samples,
-                keep,
-                values,
-                ..
-            } => {
-                write!(
-                    f,
-                    "topk<f32[{dims}], samples={samples}, keep={keep}, values={values}>"
-                )
+            Type::TopK { samples, keep, values, .. } => {
+                write!(f, "topk<f32[{dims}], samples={samples}, keep={keep}, values={values}>")
             }
         }
     }

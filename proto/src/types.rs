@@ -10,22 +10,12 @@ pub const NOT_WANTED: u32 = u32::MAX;
 impl Type {
     /// A plain tensor, row-major; no `dims` for a scalar.
     pub fn dense(dtype: DType, dims: &[u64]) -> Type {
-        Type {
-            kind: Kind::Dense.into(),
-            dtype: dtype.into(),
-            dims: dims.to_vec(),
-            ..Type::default()
-        }
+        Type { kind: Kind::Dense.into(), dtype: dtype.into(), dims: dims.to_vec(), ..Type::default() }
     }
 
     /// One bit for each element of a tensor of `dims`.
     pub fn bits(dims: &[u64]) -> Type {
-        Type {
-            kind: Kind::Bits.into(),
-            dtype: DType::Bool.into(),
-            dims: dims.to_vec(),
-            ..Type::default()
-        }
+        Type { kind: Kind::Bits.into(), dtype: DType::Bool.into(), dims: dims.to_vec(), ..Type::default() }
     }
 
     /// What is kept of an f32 tensor of `dims`: `keep` elements of each of `samples`, as `values`.
@@ -42,9 +32,7 @@ impl Type {
 
     /// Elements of the tensor (for topk: of the one that was compressed); none where they overflow.
     pub fn elements(&self) -> Option<u64> {
-        self.dims
-            .iter()
-            .try_fold(1u64, |product, dim| product.checked_mul(*dim))
+        self.dims.iter().try_fold(1u64, |product, dim| product.checked_mul(*dim))
     }
 
     /// Bytes in memory; none for a type that makes no sense or overflows.
@@ -56,17 +44,10 @@ impl Type {
             Kind::Topk => {
                 let n = elements.checked_div(self.samples)?;
                 let values = DType::try_from(self.values).ok()?;
-                let fits = n * self.samples == elements
-                    && self.keep <= n
-                    && values.is_float()
-                    && values != DType::F64;
+                let fits = n * self.samples == elements && self.keep <= n && values.is_float() && values != DType::F64;
                 let bitmap = n.div_ceil(64).checked_mul(8)?;
                 let kept = self.keep.checked_mul(values.width()?)?;
-                if fits {
-                    bitmap.checked_add(kept)?.checked_mul(self.samples)
-                } else {
-                    None
-                }
+                if fits { bitmap.checked_add(kept)?.checked_mul(self.samples) } else { None }
             }
         }
     }
@@ -108,36 +89,22 @@ impl DType {
 impl Attr {
     /// An integer, also a flag as 0 or 1.
     pub fn int(name: &str, value: i64) -> Attr {
-        Attr {
-            name: name.into(),
-            value: Some(AttrValue::Int(value)),
-        }
+        Attr { name: name.into(), value: Some(AttrValue::Int(value)) }
     }
 
     /// A number.
     pub fn float(name: &str, value: f64) -> Attr {
-        Attr {
-            name: name.into(),
-            value: Some(AttrValue::Float(value)),
-        }
+        Attr { name: name.into(), value: Some(AttrValue::Float(value)) }
     }
 
     /// One of an op's words, such as `kind=argmax`.
     pub fn word(name: &str, value: &str) -> Attr {
-        Attr {
-            name: name.into(),
-            value: Some(AttrValue::Word(value.into())),
-        }
+        Attr { name: name.into(), value: Some(AttrValue::Word(value.into())) }
     }
 
     /// A list of integers: shapes, axes, pads.
     pub fn ints(name: &str, values: &[i64]) -> Attr {
-        Attr {
-            name: name.into(),
-            value: Some(AttrValue::Ints(Ints {
-                values: values.to_vec(),
-            })),
-        }
+        Attr { name: name.into(), value: Some(AttrValue::Ints(Ints { values: values.to_vec() })) }
     }
 }
 
@@ -175,10 +142,6 @@ impl Instruction {
     }
 
     fn attr(&self, name: &str) -> Option<&AttrValue> {
-        self.attrs
-            .iter()
-            .find(|attr| attr.name == name)?
-            .value
-            .as_ref()
+        self.attrs.iter().find(|attr| attr.name == name)?.value.as_ref()
     }
 }

@@ -1,8 +1,6 @@
 //! Activations. Piecewise linear ones save a bit an element; smooth ones save what their derivative is made of.
 
-use super::rules::{
-    all_floats, arity, broadcast, fail, floats, mask, same, same_pair, shaped, with_mask,
-};
+use super::rules::{all_floats, arity, broadcast, fail, floats, mask, same, same_pair, shaped, with_mask};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -10,13 +8,9 @@ use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
     masked("relu", |at| masked_vjp(at, 1.0, 0.0)),
-    masked("leaky_relu", |at| {
-        masked_vjp(at, 1.0, at.attrs().float_or("alpha", 0.01))
-    }),
+    masked("leaky_relu", |at| masked_vjp(at, 1.0, at.attrs().float_or("alpha", 0.01))),
     masked("clip", |at| masked_vjp(at, 1.0, 0.0)),
-    masked("hard_sigmoid", |at| {
-        masked_vjp(at, at.attrs().float_or("alpha", 0.2), 0.0)
-    }),
+    masked("hard_sigmoid", |at| masked_vjp(at, at.attrs().float_or("alpha", 0.2), 0.0)),
     OpDef::made("masked_scale", &["dx"], |operands, _| {
         arity(operands, 2, 2)?;
         floats(operands, &[0])?;
@@ -31,10 +25,7 @@ pub const OPS: &[OpDef] = &[
         let (dy, x) = (at.cotangent(0), at.operand(0));
         at.grad(0, "hard_swish_grad", &[dy, x], Attrs::new());
     }),
-    OpDef {
-        estimates: &[(1, Estimate::Forced)],
-        ..OpDef::made("hard_swish_grad", &["dx"], same_pair)
-    },
+    OpDef { estimates: &[(1, Estimate::Forced)], ..OpDef::made("hard_swish_grad", &["dx"], same_pair) },
     OpDef {
         name: "prelu",
         results: &["y", "mask"],
@@ -65,9 +56,7 @@ pub const OPS: &[OpDef] = &[
             all_floats(operands, 2, 2)?;
             Ok(vec![operands[0].clone(), Type::bits(operands[0].dims())])
         },
-        gradient: Gradient::Rule(|at| {
-            masked_vjp(at, 1.0 / (1.0 - at.attrs().float_or("ratio", 0.5)), 0.0)
-        }),
+        gradient: Gradient::Rule(|at| masked_vjp(at, 1.0 / (1.0 - at.attrs().float_or("ratio", 0.5)), 0.0)),
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,
@@ -90,22 +79,13 @@ const fn masked(name: &'static str, rule: fn(&mut Vjp<'_>)) -> OpDef {
 }
 
 const fn smooth(name: &'static str, rule: fn(&mut Vjp<'_>)) -> OpDef {
-    OpDef {
-        results: &["y"],
-        shape: same,
-        ..masked(name, rule)
-    }
+    OpDef { results: &["y"], shape: same, ..masked(name, rule) }
 }
 
 /// The derivative is `on` where the mask is set and `off` elsewhere.
 fn masked_vjp(at: &mut Vjp<'_>, on: f64, off: f64) {
     let (dy, mask) = (at.cotangent(0), at.result(1));
-    at.grad(
-        0,
-        "masked_scale",
-        &[dy, mask],
-        Attrs::new().with("on", on).with("off", off),
-    );
+    at.grad(0, "masked_scale", &[dy, mask], Attrs::new().with("on", on).with("off", off));
 }
 
 /// The derivative is a function of the result.
@@ -118,10 +98,7 @@ fn prelu(operands: &[Type], _: &Attrs) -> Result<Vec<Type>, ShapeError> {
     all_floats(operands, 2, 2)?;
     let x = operands[0].dims();
     if broadcast(x, operands[1].dims())? != x {
-        return fail(format!(
-            "the slope {:?} does not broadcast to {x:?}",
-            operands[1].dims()
-        ));
+        return fail(format!("the slope {:?} does not broadcast to {x:?}", operands[1].dims()));
     }
     Ok(vec![operands[0].clone(), Type::bits(x)])
 }
@@ -133,11 +110,6 @@ fn prelu_vjp(at: &mut Vjp<'_>) {
     }
     if at.wants(1) {
         let shape = at.dims(slope);
-        at.grad(
-            1,
-            "prelu_slope_grad",
-            &[dy, x],
-            Attrs::new().with("shape", shape.as_slice()),
-        );
+        at.grad(1, "prelu_slope_grad", &[dy, x], Attrs::new().with("shape", shape.as_slice()));
     }
 }

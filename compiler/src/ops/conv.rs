@@ -46,11 +46,7 @@ fn conv(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     }
     let groups = attrs.int_or("groups", 1).max(1) as u64;
     if x[1] != w[1] * groups || !w[0].is_multiple_of(groups) {
-        return fail(format!(
-            "x has {} channels, w takes {} in {groups} groups",
-            x[1],
-            w[1] * groups
-        ));
+        return fail(format!("x has {} channels, w takes {} in {groups} groups", x[1], w[1] * groups));
     }
     if let Some(b) = operands.get(2) {
         dims(b, &w[..1], "the bias")?;
@@ -65,21 +61,11 @@ fn vjp(at: &mut Vjp<'_>) {
     let attrs = at.attrs().only(&["strides", "pads", "dilations", "groups"]);
     if at.wants(0) {
         let shape = at.dims(x);
-        at.grad(
-            0,
-            "conv_input_grad",
-            &[dy, w],
-            attrs.clone().with("shape", shape.as_slice()),
-        );
+        at.grad(0, "conv_input_grad", &[dy, w], attrs.clone().with("shape", shape.as_slice()));
     }
     if at.wants(1) {
         let shape = at.dims(w);
-        at.grad(
-            1,
-            "conv_weight_grad",
-            &[dy, x],
-            attrs.with("shape", shape.as_slice()),
-        );
+        at.grad(1, "conv_weight_grad", &[dy, x], attrs.with("shape", shape.as_slice()));
     }
     if at.wants(2) {
         let channels = at.dims(w)[0];
@@ -88,12 +74,7 @@ fn vjp(at: &mut Vjp<'_>) {
 }
 
 /// Sizes of the spatial axes after a window of `kernel` has slid over `input`.
-pub fn window(
-    input: &[u64],
-    kernel: &[u64],
-    attrs: &Attrs,
-    ceil: bool,
-) -> Result<Vec<u64>, ShapeError> {
+pub fn window(input: &[u64], kernel: &[u64], attrs: &Attrs, ceil: bool) -> Result<Vec<u64>, ShapeError> {
     let n = input.len();
     let list = |name: &str, default: u64, len: usize| match sizes(attrs, name)? {
         list if list.is_empty() => Ok(vec![default; len]),
@@ -108,16 +89,13 @@ pub fn window(
             let reach = (kernel[axis].max(1) - 1) * dilations[axis] + 1;
             let padded = input[axis] + pads[axis] + pads[axis + n];
             if strides[axis] == 0 || dilations[axis] == 0 || padded < reach {
-                return fail(format!(
-                    "a window of {reach} does not fit {padded} positions"
-                ));
+                return fail(format!("a window of {reach} does not fit {padded} positions"));
             }
             let room = padded - reach;
             let steps = room / strides[axis];
             // As the field does: a last window that starts in the end padding does not count.
-            let extra = ceil
-                && !room.is_multiple_of(strides[axis])
-                && (steps + 1) * strides[axis] < input[axis] + pads[axis];
+            let extra =
+                ceil && !room.is_multiple_of(strides[axis]) && (steps + 1) * strides[axis] < input[axis] + pads[axis];
             Ok(steps + 1 + u64::from(extra))
         })
         .collect()

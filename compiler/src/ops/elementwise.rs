@@ -82,8 +82,5 @@ const fn binary(name: &'static str, rule: fn(&mut Vjp<'_>)) -> OpDef {
 
 fn broadcasting(operands: &[Type], _: &Attrs) -> Result<Vec<Type>, ShapeError> {
     all_floats(operands, 2, 2)?;
-    Ok(vec![Type::f32(&broadcast(
-        operands[0].dims(),
-        operands[1].dims(),
-    )?)])
+    Ok(vec![Type::f32(&broadcast(operands[0].dims(), operands[1].dims())?)])
 }

@@ -14,12 +14,7 @@ pub const OPS: &[OpDef] = &[
         shape: reshape,
         gradient: Gradient::Rule(|at| {
             let (dy, shape) = (at.cotangent(0), at.dims(at.operand(0)));
-            at.grad(
-                0,
-                "reshape",
-                &[dy],
-                Attrs::new().with("shape", shape.as_slice()),
-            );
+            at.grad(0, "reshape", &[dy], Attrs::new().with("shape", shape.as_slice()));
         }),
         estimates: &[],
         batch: Batch::Keeps,
@@ -34,15 +29,12 @@ pub const OPS: &[OpDef] = &[
         gradient: Gradient::Rule(|at| {
             let dy = at.cotangent(0);
             let perm = at.attrs().ints("perm");
-            let inverse = (0..perm.len() as i64)
-                .map(|axis| perm.iter().position(|&p| p == axis).unwrap_or(0) as i64);
+            let inverse = (0..perm.len() as i64).map(|axis| perm.iter().position(|&p| p == axis).unwrap_or(0) as i64);
             let inverse = Attrs::new().with("perm", inverse.collect::<Vec<_>>());
             at.grad(0, "transpose", &[dy], inverse);
         }),
         estimates: &[],
-        batch: Batch::When(|_, attrs, together| {
-            together[0] && attrs.ints("perm").first() == Some(&0)
-        }),
+        batch: Batch::When(|_, attrs, together| together[0] && attrs.ints("perm").first() == Some(&0)),
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -53,9 +45,7 @@ pub const OPS: &[OpDef] = &[
         shape: concat,
         gradient: Gradient::Rule(concat_vjp),
         estimates: &[],
-        batch: Batch::When(|_, attrs, together| {
-            together.iter().all(|&it| it) && attrs.int_or("axis", 0) != 0
-        }),
+        batch: Batch::When(|_, attrs, together| together.iter().all(|&it| it) && attrs.int_or("axis", 0) != 0),
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -66,16 +56,12 @@ pub const OPS: &[OpDef] = &[
         shape: slice,
         gradient: Gradient::Rule(|at| {
             let (dy, shape) = (at.cotangent(0), at.dims(at.operand(0)));
-            let attrs = at
-                .attrs()
-                .only(&["starts", "steps"])
-                .with("shape", shape.as_slice());
+            let attrs = at.attrs().only(&["starts", "steps"]).with("shape", shape.as_slice());
             at.grad(0, "unslice", &[dy], attrs);
         }),
         estimates: &[],
         batch: Batch::When(|operands, attrs, together| {
-            let whole = slice(operands, attrs)
-                .is_ok_and(|it| it[0].dims().first() == operands[0].dims().first());
+            let whole = slice(operands, attrs).is_ok_and(|it| it[0].dims().first() == operands[0].dims().first());
             together[0] && whole
         }),
         writes: nothing,
@@ -108,15 +94,8 @@ pub const OPS: &[OpDef] = &[
 
 /// Attributes of a slice of `shape`, whole steps, that starts at `starts`.
 fn slice_attrs(starts: &[i64], shape: &[u64]) -> Attrs {
-    let ends: Vec<i64> = starts
-        .iter()
-        .zip(shape)
-        .map(|(&start, &dim)| start + dim as i64)
-        .collect();
-    Attrs::new()
-        .with("starts", starts.to_vec())
-        .with("ends", ends)
-        .with("steps", vec![1; shape.len()])
+    let ends: Vec<i64> = starts.iter().zip(shape).map(|(&start, &dim)| start + dim as i64).collect();
+    Attrs::new().with("starts", starts.to_vec()).with("ends", ends).with("steps", vec![1; shape.len()])
 }
 
 fn reshape(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
@@ -139,9 +118,7 @@ fn transpose(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> 
     if !sorted.into_iter().eq(0..x.len() as u64) {
         return fail(format!("{perm:?} does not permute the axes of {x:?}"));
     }
-    Ok(vec![Type::f32(
-        &perm.iter().map(|&p| x[p as usize]).collect::<Vec<_>>(),
-    )])
+    Ok(vec![Type::f32(&perm.iter().map(|&p| x[p as usize]).collect::<Vec<_>>())])
 }
 
 fn concat(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
@@ -179,23 +156,13 @@ fn concat_vjp(at: &mut Vjp<'_>) {
 fn slice(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     all_floats(operands, 1, 1)?;
     let x = operands[0].dims();
-    let (starts, ends, steps) = (
-        sizes(attrs, "starts")?,
-        sizes(attrs, "ends")?,
-        sizes(attrs, "steps")?,
-    );
-    if [&starts, &ends, &steps]
-        .iter()
-        .any(|it| it.len() != x.len())
-    {
+    let (starts, ends, steps) = (sizes(attrs, "starts")?, sizes(attrs, "ends")?, sizes(attrs, "steps")?);
+    if [&starts, &ends, &steps].iter().any(|it| it.len() != x.len()) {
         return fail("needs a start, an end and a step for every axis");
     }
     let y = (0..x.len()).map(|axis| {
         if ends[axis] < starts[axis] || x[axis] < ends[axis] || steps[axis] == 0 {
-            return fail(format!(
-                "{}..{} is not in axis {axis} of {x:?}",
-                starts[axis], ends[axis]
-            ));
+            return fail(format!("{}..{} is not in axis {axis} of {x:?}", starts[axis], ends[axis]));
         }
         Ok((ends[axis] - starts[axis]).div_ceil(steps[axis]))
     });
@@ -208,9 +175,5 @@ fn pad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     if pads.len() != 2 * x.len() {
         return fail(format!("needs {} pads, has {}", 2 * x.len(), pads.len()));
     }
-    Ok(vec![Type::f32(
-        &(0..x.len())
-            .map(|axis| x[axis] + pads[axis] + pads[axis + x.len()])
-            .collect::<Vec<_>>(),
-    )])
+    Ok(vec![Type::f32(&(0..x.len()).map(|axis| x[axis] + pads[axis] + pads[axis + x.len()]).collect::<Vec<_>>())])
 }

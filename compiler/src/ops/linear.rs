@@ -19,10 +19,7 @@ pub const OPS: &[OpDef] = &[
         lower: Lower::Instruction,
     },
     OpDef::made("linear_input_grad", &["dx"], linear_input_grad),
-    OpDef {
-        estimates: &[(1, Estimate::Safe)],
-        ..OpDef::made("linear_weight_grad", &["dw"], linear_weight_grad)
-    },
+    OpDef { estimates: &[(1, Estimate::Safe)], ..OpDef::made("linear_weight_grad", &["dw"], linear_weight_grad) },
     OpDef {
         name: "matmul",
         results: &["y"],
@@ -44,11 +41,7 @@ fn linear(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     let (Some((k, rows)), 2) = (x.split_last(), w.len()) else {
         return fail("needs x of rank 1 or more and w of rank 2");
     };
-    let (inner, n) = if attrs.int_or("transpose", 0) == 0 {
-        (w[0], w[1])
-    } else {
-        (w[1], w[0])
-    };
+    let (inner, n) = if attrs.int_or("transpose", 0) == 0 { (w[0], w[1]) } else { (w[1], w[0]) };
     if *k != inner {
         return fail(format!("x has {k} features, w takes {inner}"));
     }
@@ -74,28 +67,20 @@ fn linear_vjp(at: &mut Vjp<'_>) {
 
 fn linear_input_grad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     all_floats(operands, 2, 2)?;
-    let flipped = attrs
-        .clone()
-        .with("transpose", 1 - attrs.int_or("transpose", 0));
+    let flipped = attrs.clone().with("transpose", 1 - attrs.int_or("transpose", 0));
     linear(operands, &flipped)
 }
 
 fn linear_weight_grad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     all_floats(operands, 2, 2)?;
-    let (Some((n, rows)), Some((k, x_rows))) = (
-        operands[0].dims().split_last(),
-        operands[1].dims().split_last(),
-    ) else {
+    let (Some((n, rows)), Some((k, x_rows))) = (operands[0].dims().split_last(), operands[1].dims().split_last())
+    else {
         return fail("needs operands of rank 1 or more");
     };
     if rows != x_rows {
         return fail(format!("dy has rows {rows:?}, x has {x_rows:?}"));
     }
-    Ok(vec![Type::f32(&if attrs.int_or("transpose", 0) == 0 {
-        [*k, *n]
-    } else {
-        [*n, *k]
-    })])
+    Ok(vec![Type::f32(&if attrs.int_or("transpose", 0) == 0 { [*k, *n] } else { [*n, *k] })])
 }
 
 fn matmul(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
@@ -106,11 +91,7 @@ fn matmul(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     }
     let batch = a.len() - 2;
     let ends = |dims: &[u64], flip: bool| {
-        if flip {
-            (dims[1], dims[0])
-        } else {
-            (dims[0], dims[1])
-        }
+        if flip { (dims[1], dims[0]) } else { (dims[0], dims[1]) }
     };
     let (m, k) = ends(&a[batch..], attrs.int_or("ta", 0) != 0);
     let (inner, n) = ends(&b[batch..], attrs.int_or("tb", 0) != 0);

@@ -20,19 +20,11 @@ pub const OPS: &[OpDef] = &[
             },
         )
     },
-    OpDef::made("softmax_cross_entropy_grad", &["dlogits"], |operands, _| {
-        Ok(vec![classes(operands)?])
-    }),
+    OpDef::made("softmax_cross_entropy_grad", &["dlogits"], |operands, _| Ok(vec![classes(operands)?])),
     loss("mse", scalar, |at| elementwise(at, "mse_grad")),
-    OpDef::made("mse_grad", &["dprediction"], |operands, _| {
-        Ok(vec![pair(operands)?])
-    }),
-    loss("bce_with_logits", scalar, |at| {
-        elementwise(at, "bce_with_logits_grad")
-    }),
-    OpDef::made("bce_with_logits_grad", &["dlogits"], |operands, _| {
-        Ok(vec![pair(operands)?])
-    }),
+    OpDef::made("mse_grad", &["dprediction"], |operands, _| Ok(vec![pair(operands)?])),
+    loss("bce_with_logits", scalar, |at| elementwise(at, "bce_with_logits_grad")),
+    OpDef::made("bce_with_logits_grad", &["dlogits"], |operands, _| Ok(vec![pair(operands)?])),
     OpDef::made("correct", &["count"], |operands, _| {
         arity(operands, 3, 3)?;
         floats(operands, &[0, 2])?;

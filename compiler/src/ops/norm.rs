@@ -30,11 +30,7 @@ pub const OPS: &[OpDef] = &[
         ..OpDef::made("batch_norm_scale_grad", &["dscale"], |operands, _| {
             all_floats(operands, 4, 4)?;
             dims(&operands[1], operands[0].dims(), "x")?;
-            let without_x = [
-                operands[0].clone(),
-                operands[2].clone(),
-                operands[3].clone(),
-            ];
+            let without_x = [operands[0].clone(), operands[2].clone(), operands[3].clone()];
             Ok(vec![Type::f32(&[per_channel(&without_x, 3)?])])
         })
     },
@@ -47,13 +43,7 @@ pub const OPS: &[OpDef] = &[
             Ok(vec![operands[0].clone(), channels.clone(), channels])
         },
         gradient: Gradient::Rule(|at| {
-            let operands = [
-                at.cotangent(0),
-                at.operand(0),
-                at.operand(1),
-                at.result(1),
-                at.result(2),
-            ];
+            let operands = [at.cotangent(0), at.operand(0), at.operand(1), at.result(1), at.result(2)];
             at.grads(&[0, 1, 2], "batch_norm_train_grad", &operands, Attrs::new());
         }),
         estimates: &[],
@@ -63,20 +53,13 @@ pub const OPS: &[OpDef] = &[
     },
     OpDef {
         estimates: &[(1, Estimate::Forced)],
-        ..OpDef::made(
-            "batch_norm_train_grad",
-            &["dx", "dscale", "dbias"],
-            |operands, _| {
-                all_floats(operands, 5, 5)?;
-                dims(&operands[1], operands[0].dims(), "x")?;
-                let without_x: Vec<Type> = [0, 2, 3, 4]
-                    .iter()
-                    .map(|&it| operands[it].clone())
-                    .collect();
-                let channels = Type::f32(&[per_channel(&without_x, 4)?]);
-                Ok(vec![operands[0].clone(), channels.clone(), channels])
-            },
-        )
+        ..OpDef::made("batch_norm_train_grad", &["dx", "dscale", "dbias"], |operands, _| {
+            all_floats(operands, 5, 5)?;
+            dims(&operands[1], operands[0].dims(), "x")?;
+            let without_x: Vec<Type> = [0, 2, 3, 4].iter().map(|&it| operands[it].clone()).collect();
+            let channels = Type::f32(&[per_channel(&without_x, 4)?]);
+            Ok(vec![operands[0].clone(), channels.clone(), channels])
+        })
     },
     OpDef {
         writes: |_| &[0, 1],
@@ -112,23 +95,13 @@ fn per_channel(operands: &[Type], count: usize) -> Result<u64, ShapeError> {
         return fail("needs a channel axis");
     };
     for operand in &operands[1..] {
-        dims(
-            operand,
-            &[channels],
-            "an operand with one number for each channel",
-        )?;
+        dims(operand, &[channels], "an operand with one number for each channel")?;
     }
     Ok(channels)
 }
 
 fn running_vjp(at: &mut Vjp<'_>) {
-    let (dy, x, scale, mean, var) = (
-        at.cotangent(0),
-        at.operand(0),
-        at.operand(1),
-        at.operand(3),
-        at.operand(4),
-    );
+    let (dy, x, scale, mean, var) = (at.cotangent(0), at.operand(0), at.operand(1), at.operand(3), at.operand(4));
     let attrs = at.attrs().only(&["epsilon"]);
     if at.wants(0) {
         at.grad(0, "batch_norm_input_grad", &[dy, scale, var], attrs.clone());

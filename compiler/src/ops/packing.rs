@@ -27,18 +27,11 @@ fn compress(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     let keep = u64::try_from(attrs.int_or("keep", 0)).unwrap_or(0);
     let elements = operands[0].elements();
     if samples == 0 || !elements.is_multiple_of(samples) || elements / samples < keep {
-        return fail(format!(
-            "cannot keep {keep} of each of {samples} samples of {dims:?}"
-        ));
+        return fail(format!("cannot keep {keep} of each of {samples} samples of {dims:?}"));
     }
     let values = attrs.word("values").and_then(DType::from_word);
     let Some(values @ (DType::F32 | DType::F16 | DType::Bf16)) = values else {
         return fail("values must be f32, f16 or bf16");
     };
-    Ok(vec![Type::TopK {
-        dims,
-        samples,
-        keep,
-        values,
-    }])
+    Ok(vec![Type::TopK { dims, samples, keep, values }])
 }

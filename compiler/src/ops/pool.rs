@@ -69,23 +69,14 @@ fn avg_pool(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
         return fail(format!("a kernel of {kernel:?} does not fit {x:?}"));
     }
     let mut y = x[..2].to_vec();
-    y.extend(window(
-        &x[2..],
-        &kernel,
-        attrs,
-        attrs.int_or("ceil", 0) != 0,
-    )?);
+    y.extend(window(&x[2..], &kernel, attrs, attrs.int_or("ceil", 0) != 0)?);
     Ok(vec![Type::f32(&y)])
 }
 
 fn max_pool(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     let y = avg_pool(operands, attrs)?;
     let positions: u64 = sizes(attrs, "kernel")?.iter().product();
-    let index = if positions <= 256 {
-        DType::U8
-    } else {
-        DType::I32
-    };
+    let index = if positions <= 256 { DType::U8 } else { DType::I32 };
     let index = Type::dense(index, y[0].dims());
     Ok(vec![y[0].clone(), index])
 }

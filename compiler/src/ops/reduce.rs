@@ -29,8 +29,7 @@ pub const OPS: &[OpDef] = &[
         }),
         estimates: &[],
         batch: Batch::When(|operands, attrs, together| {
-            together[0]
-                && sizes(attrs, "shape").is_ok_and(|it| it.first() == operands[0].dims().first())
+            together[0] && sizes(attrs, "shape").is_ok_and(|it| it.first() == operands[0].dims().first())
         }),
         writes: nothing,
         lower: Lower::Instruction,
@@ -41,11 +40,7 @@ pub const OPS: &[OpDef] = &[
         if y[0].rank() > operands[0].rank() {
             return fail("the result cannot have more axes");
         }
-        dims(
-            &operands[0],
-            &broadcast(operands[0].dims(), y[0].dims())?,
-            "the broadcast result",
-        )?;
+        dims(&operands[0], &broadcast(operands[0].dims(), y[0].dims())?, "the broadcast result")?;
         Ok(y)
     }),
 ];
@@ -72,24 +67,17 @@ fn reduce(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
         return fail(format!("axes {axes:?} do not fit {x:?}"));
     }
     let keep = attrs.int_or("keepdims", 1) != 0;
-    let y = x
-        .iter()
-        .enumerate()
-        .filter_map(|(axis, &dim)| match axes.contains(&(axis as u64)) {
-            true => keep.then_some(1),
-            false => Some(dim),
-        });
+    let y = x.iter().enumerate().filter_map(|(axis, &dim)| match axes.contains(&(axis as u64)) {
+        true => keep.then_some(1),
+        false => Some(dim),
+    });
     Ok(vec![Type::f32(&y.collect::<Vec<_>>())])
 }
 
 fn expand(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     all_floats(operands, 1, 1)?;
     let y = shaped(attrs)?;
-    dims(
-        &y[0],
-        &broadcast(operands[0].dims(), y[0].dims())?,
-        "the broadcast shape",
-    )?;
+    dims(&y[0], &broadcast(operands[0].dims(), y[0].dims())?, "the broadcast shape")?;
     Ok(y)
 }
 
@@ -98,24 +86,9 @@ fn expand_grad(at: &mut Vjp<'_>, scale: f64) {
     let shape = at.dims(x);
     if at.ty(dy).rank() < shape.len() {
         let axes = at.attrs().ints("axes");
-        let kept: Vec<u64> = shape
-            .iter()
-            .enumerate()
-            .map(|(axis, &d)| if axes.contains(&(axis as i64)) { 1 } else { d })
-            .collect();
-        dy = at.emit(
-            "reshape",
-            &[dy],
-            Attrs::new().with("shape", kept.as_slice()),
-            0,
-        );
+        let kept: Vec<u64> =
+            shape.iter().enumerate().map(|(axis, &d)| if axes.contains(&(axis as i64)) { 1 } else { d }).collect();
+        dy = at.emit("reshape", &[dy], Attrs::new().with("shape", kept.as_slice()), 0);
     }
-    at.grad(
-        0,
-        "expand",
-        &[dy],
-        Attrs::new()
-            .with("shape", shape.as_slice())
-            .with("scale", scale),
-    );
+    at.grad(0, "expand", &[dy], Attrs::new().with("shape", shape.as_slice()).with("scale", scale));
 }

@@ -16,10 +16,7 @@ pub fn fail<T>(message: impl Into<String>) -> Result<T, ShapeError> {
 /// Checks the number of operands.
 pub fn arity(operands: &[Type], least: usize, most: usize) -> Result<(), ShapeError> {
     if operands.len() < least || most < operands.len() {
-        return fail(format!(
-            "takes {least} to {most} operands, has {}",
-            operands.len()
-        ));
+        return fail(format!("takes {least} to {most} operands, has {}", operands.len()));
     }
     Ok(())
 }
@@ -52,10 +49,7 @@ pub fn mask(operand: &Type, dims: &[u64]) -> Result<(), ShapeError> {
 /// Checks that an operand has these dims.
 pub fn dims(operand: &Type, expected: &[u64], what: &str) -> Result<(), ShapeError> {
     if operand.dims() != expected {
-        return fail(format!(
-            "{what} must be {expected:?}, not {:?}",
-            operand.dims()
-        ));
+        return fail(format!("{what} must be {expected:?}, not {:?}", operand.dims()));
     }
     Ok(())
 }
@@ -87,19 +81,13 @@ pub fn shaped(attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
 /// A list attribute as sizes.
 pub fn sizes(attrs: &Attrs, name: &str) -> Result<Vec<u64>, ShapeError> {
     let sizes = attrs.ints(name).iter().map(|&d| u64::try_from(d));
-    sizes
-        .collect::<Result<_, _>>()
-        .or_else(|_| fail(format!("{name} must not be negative")))
+    sizes.collect::<Result<_, _>>().or_else(|_| fail(format!("{name} must not be negative")))
 }
 
 /// numpy broadcasting of two shapes.
 pub fn broadcast(a: &[u64], b: &[u64]) -> Result<Vec<u64>, ShapeError> {
     let rank = a.len().max(b.len());
-    let dim = |dims: &[u64], axis: usize| {
-        (axis + dims.len())
-            .checked_sub(rank)
-            .map_or(1, |it| dims[it])
-    };
+    let dim = |dims: &[u64], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(1, |it| dims[it]);
     (0..rank)
         .map(|axis| match (dim(a, axis), dim(b, axis)) {
             (x, y) if x == y => Ok(x),
@@ -112,11 +100,5 @@ pub fn broadcast(a: &[u64], b: &[u64]) -> Result<Vec<u64>, ShapeError> {
 
 /// Whether an operand is a dense i64 tensor.
 pub fn is_i64(operand: &Type) -> bool {
-    matches!(
-        operand,
-        Type::Dense {
-            dtype: DType::I64,
-            ..
-        }
-    )
+    matches!(operand, Type::Dense { dtype: DType::I64, .. })
 }
