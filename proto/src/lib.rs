@@ -1,7 +1,15 @@
 //! What razorc reads and writes: ONNX models and compiled trainers.
 
+mod external;
+mod file;
+mod model;
+mod tensor;
 mod types;
 
+pub use external::ExternalError;
+pub use file::replace;
+pub use model::{Model, ModelError};
+pub use tensor::{TensorData, TensorError, set_f32};
 pub use types::NOT_WANTED;
 
 /// ONNX messages, generated from `onnx.proto` (proto2, so that unset and zero stay apart).
