@@ -5,4 +5,6 @@ pub mod autodiff;
 pub mod graph;
 pub mod import;
 pub mod ops;
+pub mod options;
+pub mod passes;
 pub mod types;

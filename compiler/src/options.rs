@@ -1,0 +1,222 @@
+//! What a caller may choose. The defaults are the measured ones.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::types::DType;
+
+/// Everything that decides how a model becomes a trainer. Compiling is a pure function of the model and these.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Samples in a step.
+    pub batch: u64,
+    /// Sizes of named dynamic dimensions, the batch apart.
+    pub bind: BTreeMap<String, u64>,
+    /// Dims of inputs that are not those of the model, the batch included.
+    pub input_shapes: BTreeMap<String, Vec<u64>>,
+    /// Classes of a fresh head; 0 keeps the model's own.
+    pub classes: u64,
+    /// Value at which the fresh head starts; empty: the input of the model's final classifier.
+    pub head_at: String,
+    /// What is minimized.
+    pub loss: Loss,
+    /// Share of the target spread over all classes, for cross entropy.
+    pub label_smoothing: f64,
+    /// Weight of each class in cross entropy; empty: all one.
+    pub class_weights: Vec<f32>,
+    /// How weights are updated.
+    pub optimizer: Optimizer,
+    /// Globs of the initializers that are trained; empty: all that carry gradients, but what `batch_norm` fixes.
+    pub train: Vec<String>,
+    /// Globs of the initializers that are not trained; they win over `train`.
+    pub freeze: Vec<String>,
+    /// What is fixed in batch normalization.
+    pub batch_norm: BatchNorm,
+    /// Whether the model's dropout layers drop.
+    pub dropout: bool,
+    /// What is pruned and how.
+    pub razor: Razor,
+    /// Of the fresh head and of dropout.
+    pub seed: u64,
+}
+
+/// What is minimized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Between scores `[B,C]` and class indices.
+    CrossEntropy,
+    /// Between the output and a target of its shape.
+    MeanSquaredError,
+    /// Between scores and targets of 0 to 1, each element apart.
+    BinaryCrossEntropy,
+}
+
+/// What is fixed in batch normalization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchNorm {
+    /// Statistics, scale and bias.
+    Frozen,
+    /// Statistics.
+    Affine,
+    /// Nothing: statistics are the batch's, and running ones are updated.
+    Train,
+}
+
+/// How weights are updated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Optimizer {
+    /// The rule.
+    pub kind: OptimizerKind,
+    /// Of SGD.
+    pub momentum: f64,
+    /// Of SGD.
+    pub nesterov: bool,
+    /// Added to the gradient (SGD, Adam) or applied to the weight (AdamW).
+    pub weight_decay: f64,
+    /// Adam's averages of the gradient and its square.
+    pub betas: [f64; 2],
+    /// Adam's divisor guard.
+    pub epsilon: f64,
+}
+
+/// The update rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum OptimizerKind {
+    Sgd,
+    Adam,
+    AdamW,
+}
+
+/// What the Back Razor pass prunes.
+#[derive(Debug, Clone)]
+pub struct Razor {
+    /// Fraction pruned; 0 saves everything densely.
+    pub sparsity: Sparsity,
+    /// Other fractions for saved inputs of weights whose names match a glob; the last match counts.
+    pub sparsity_for: Vec<(String, Sparsity)>,
+    /// Type of the kept values.
+    pub values: DType,
+    /// Prune the inputs of the first and the last layer too.
+    pub ends: bool,
+    /// Prune what smooth activations and normalization read.
+    pub smooth: bool,
+    /// The published mask rule (all ties kept, f32, ends pruned), for comparison; nothing is packed.
+    pub reference: bool,
+}
+
+/// A fraction in parts per million, so that counts of kept elements are exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Sparsity(u32);
+
+impl Sparsity {
+    /// The fraction in parts per million.
+    pub fn ppm(self) -> u32 {
+        self.0
+    }
+
+    /// Elements kept of `n`: `n − ⌊n·s⌋`.
+    pub fn keep(self, n: u64) -> u64 {
+        let pruned = u128::from(n) * u128::from(self.0) / 1_000_000;
+        n - pruned as u64
+    }
+}
+
+/// Why a text is not a sparsity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("sparsity must be a decimal in [0, 1) with at most 6 places, such as 0.9; found `{0}`")]
+pub struct SparsityError(String);
+
+impl FromStr for Sparsity {
+    type Err = SparsityError;
+
+    fn from_str(text: &str) -> Result<Sparsity, SparsityError> {
+        let error = || SparsityError(text.to_string());
+        let (whole, places) = text.split_once('.').unwrap_or((text, ""));
+        let digits = |it: &str| it.bytes().all(|b| b.is_ascii_digit());
+        let zero = whole.bytes().all(|b| b == b'0');
+        if !zero || !digits(places) || 6 < places.len() || (whole.is_empty() && places.is_empty()) {
+            return Err(error());
+        }
+        format!("{places:0<6}").parse().map(Sparsity).map_err(|_| error())
+    }
+}
+
+impl fmt::Display for Sparsity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", f64::from(self.0) / 1e6)
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            batch: 8,
+            bind: BTreeMap::new(),
+            input_shapes: BTreeMap::new(),
+            classes: 0,
+            head_at: String::new(),
+            loss: Loss::CrossEntropy,
+            label_smoothing: 0.0,
+            class_weights: vec![],
+            optimizer: Optimizer::default(),
+            train: vec![],
+            freeze: vec![],
+            batch_norm: BatchNorm::Frozen,
+            dropout: false,
+            razor: Razor::default(),
+            seed: 0,
+        }
+    }
+}
+
+impl Default for Optimizer {
+    fn default() -> Optimizer {
+        Optimizer {
+            kind: OptimizerKind::Adam,
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 0.0,
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+        }
+    }
+}
+
+impl Default for Razor {
+    fn default() -> Razor {
+        Razor {
+            sparsity: Sparsity(900_000),
+            sparsity_for: vec![],
+            values: DType::F16,
+            ends: false,
+            smooth: false,
+            reference: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_counts_are_exact() {
+        let keep = |s: &str, n| s.parse::<Sparsity>().unwrap().keep(n);
+        // 100 · 0.29 is 28.999… in binary floating point.
+        assert_eq!(keep("0.29", 100), 71);
+        assert_eq!(keep("0.58", 50), 21);
+        assert_eq!(keep("0.9", 784), 79);
+        assert_eq!(keep("0", 10), 10);
+        assert_eq!(keep(".5", 3), 2);
+        assert_eq!(keep("0.999999", 5), 1);
+    }
+
+    #[test]
+    fn texts_that_are_no_sparsity_are_refused() {
+        for text in ["1", "1.0", "-0.1", "0.1234567", "", ".", "nan", "0,9", "0.9e0", "00.9x"] {
+            assert!(text.parse::<Sparsity>().is_err(), "{text}");
+        }
+    }
+}

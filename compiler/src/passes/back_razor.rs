@@ -1,0 +1,235 @@
+//! Back Razor (NeurIPS 2022): saved activations are kept as their largest magnitudes.
+//!
+//! The forward phase stays dense. Of every tensor that the backward phase reads only as an estimate, the pass saves a
+//! packed copy with the `n − ⌊n·s⌋` largest magnitudes of each sample, made after the last forward reader and expanded
+//! with zeros directly before the first backward reader.
+
+use std::collections::HashSet;
+
+use globset::{Glob, GlobMatcher};
+
+use super::rebuild_views::root;
+use super::samples;
+use crate::attrs::Attrs;
+use crate::graph::{Graph, NodeId, Phase, Value};
+use crate::ops::{self, Estimate, Lower};
+use crate::options::{Razor, Sparsity};
+use crate::types::Type;
+
+/// What became of a saved tensor, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Name of the saved value.
+    pub value: String,
+    /// The fraction pruned, or why it is saved whole.
+    pub outcome: Result<Sparsity, Whole>,
+}
+
+/// Why a tensor is saved whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    /// Bits, indices, statistics, labels.
+    NotAnActivation,
+    /// A reader in the backward phase needs the exact tensor.
+    ReadExactly,
+    /// The batch is not the outermost part of its memory.
+    BatchInside,
+    /// The first layer's input.
+    Stem,
+    /// The last layer's input.
+    Classifier,
+    /// Sparsity 0 was asked for.
+    Asked,
+    /// A packed copy would not be smaller.
+    NotSmaller,
+}
+
+/// Replaces saved tensors by pruned copies where that is allowed and smaller; says what it did.
+pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
+    let globs: Vec<(GlobMatcher, Sparsity)> = razor
+        .sparsity_for
+        .iter()
+        .filter_map(|(glob, sparsity)| Some((Glob::new(glob).ok()?.compile_matcher(), *sparsity)))
+        .collect();
+    let facts = Facts::new(graph, batch);
+    let decisions: Vec<(Value, Decision)> = graph
+        .saves()
+        .into_iter()
+        .map(|saved| {
+            let outcome = decide(graph, saved, razor, &globs, &facts);
+            (saved, Decision { value: graph.name(saved).to_string(), outcome })
+        })
+        .collect();
+    for (saved, decision) in &decisions {
+        if let Ok(sparsity) = decision.outcome {
+            prune(graph, *saved, sparsity, razor, batch);
+        }
+    }
+    decisions.into_iter().map(|it| it.1).collect()
+}
+
+/// What decisions need to know of the whole graph.
+struct Facts {
+    batch: u64,
+    together: HashSet<Value>,
+    /// Values that no layer with weights lies before.
+    before_layers: HashSet<Value>,
+    /// Values that no layer with weights lies after, their own reader apart.
+    after_layers: HashSet<Value>,
+}
+
+impl Facts {
+    fn new(graph: &Graph, batch: u64) -> Facts {
+        let is_layer = |node: NodeId| matches!(graph.node(node).op.name, "conv" | "linear");
+        let mut before_layers: HashSet<Value> = graph.declared("input").into_iter().collect();
+        for node in graph.phase(Phase::Forward) {
+            let activations = graph.operands(node).into_iter().filter(|it| !is_weight(graph, *it));
+            if !is_layer(node) && activations.into_iter().all(|it| before_layers.contains(&it)) {
+                before_layers.extend(graph.results(node));
+            }
+        }
+        let mut after_layers = HashSet::new();
+        for node in graph.phase(Phase::Forward).rev() {
+            for value in graph.results(node) {
+                let last = |it: &(NodeId, usize)| {
+                    graph.node(it.0).phase != Phase::Forward
+                        || !is_layer(it.0) && graph.results(it.0).iter().all(|it| after_layers.contains(it))
+                };
+                if graph.readers(value).iter().all(last) {
+                    after_layers.insert(value);
+                }
+            }
+        }
+        Facts { batch, together: samples::together(graph, batch), before_layers, after_layers }
+    }
+}
+
+fn is_weight(graph: &Graph, value: Value) -> bool {
+    graph.is_declared(root(graph, value)) && graph.node(root(graph, value).node).op.name != "input"
+}
+
+fn decide(
+    graph: &Graph,
+    saved: Value,
+    razor: &Razor,
+    globs: &[(GlobMatcher, Sparsity)],
+    facts: &Facts,
+) -> Result<Sparsity, Whole> {
+    if !graph.ty(saved).is_f32() || graph.ty(saved).rank() == 0 {
+        return Err(Whole::NotAnActivation);
+    }
+    let least = if razor.smooth { Estimate::Forced } else { Estimate::Safe };
+    if !accepts_estimate(graph, saved, least) {
+        return Err(Whole::ReadExactly);
+    }
+    if !facts.together.contains(&saved) {
+        return Err(Whole::BatchInside);
+    }
+    let ends = razor.ends || razor.reference;
+    if !ends && facts.before_layers.contains(&saved) {
+        return Err(Whole::Stem);
+    }
+    let layers = layers(graph, saved);
+    let last = |&it: &NodeId| graph.results(it).iter().all(|it| facts.after_layers.contains(it));
+    if !ends && !layers.is_empty() && layers.iter().all(last) {
+        return Err(Whole::Classifier);
+    }
+    let sparsity = sparsity_of(graph, &layers, razor, globs);
+    if sparsity == Sparsity::default() {
+        return Err(Whole::Asked);
+    }
+    if !razor.reference && graph.ty(saved).bytes() <= packed(graph, saved, sparsity, razor, facts.batch).bytes() {
+        return Err(Whole::NotSmaller);
+    }
+    Ok(sparsity)
+}
+
+/// Whether every backward reader takes an estimate, views seen through.
+fn accepts_estimate(graph: &Graph, value: Value, least: Estimate) -> bool {
+    graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Backward).all(|(reader, slot)| {
+        let op = graph.node(reader).op;
+        match op.lower {
+            Lower::View => accepts_estimate(graph, Value { node: reader, result: 0 }, least),
+            _ => op.estimate(slot).is_some_and(|it| it == Estimate::Safe || least == Estimate::Forced),
+        }
+    })
+}
+
+/// Layers with weights that read a value in the forward phase, views seen through.
+fn layers(graph: &Graph, value: Value) -> Vec<NodeId> {
+    let readers = graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Forward);
+    let found = readers.flat_map(|(reader, _)| match graph.node(reader).op.lower {
+        Lower::View => layers(graph, Value { node: reader, result: 0 }),
+        _ if matches!(graph.node(reader).op.name, "conv" | "linear") => vec![reader],
+        _ => vec![],
+    });
+    found.collect()
+}
+
+/// The smallest fraction that any reading layer asks for.
+fn sparsity_of(graph: &Graph, layers: &[NodeId], razor: &Razor, globs: &[(GlobMatcher, Sparsity)]) -> Sparsity {
+    let asked = layers.iter().map(|&layer| {
+        let weight = graph.operands(layer)[1];
+        let name = graph.name(root(graph, weight));
+        globs.iter().rev().find(|it| it.0.is_match(name)).map_or(razor.sparsity, |it| it.1)
+    });
+    asked.min().unwrap_or(razor.sparsity)
+}
+
+fn packed(graph: &Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64) -> Type {
+    let ty = graph.ty(saved);
+    let keep = sparsity.keep(ty.elements() / batch);
+    Type::TopK { dims: ty.dims().to_vec(), samples: batch, keep, values: razor.values }
+}
+
+fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64) {
+    let name = graph.name(saved).to_string();
+    let last = last_forward(graph, saved);
+    let is_backward = |graph: &Graph, it| graph.node(it).phase == Phase::Backward;
+    let Some(first) = graph.readers(saved).into_iter().map(|it| it.0).find(|&it| is_backward(graph, it)) else {
+        return;
+    };
+    let estimate = if razor.reference {
+        let attrs = Attrs::new().with("sparsity_ppm", i64::from(sparsity.ppm())).with("samples", batch as i64);
+        append(graph, Phase::Forward, "mask_topk", saved, attrs, &format!("{name}.hat"))
+    } else {
+        let keep = sparsity.keep(graph.ty(saved).elements() / batch);
+        let attrs = Attrs::new()
+            .with("samples", batch as i64)
+            .with("keep", keep as i64)
+            .with("values", razor.values.to_string().as_str());
+        append(graph, Phase::Forward, "compress", saved, attrs, &format!("{name}.topk"))
+    };
+    match last {
+        Some(last) => graph.move_after(estimate.node, last),
+        None => {
+            let head = graph.phase(Phase::Forward).next();
+            head.into_iter().for_each(|it| graph.move_before(estimate.node, it));
+        }
+    }
+    let hat = if razor.reference {
+        estimate
+    } else {
+        let hat = append(graph, Phase::Backward, "decompress", estimate, Attrs::new(), &format!("{name}.hat"));
+        graph.move_before(hat.node, first);
+        hat
+    };
+    graph.redirect(saved, hat, is_backward);
+}
+
+/// The forward node after which nobody in that phase needs the value or a view of it; none for an unread input.
+fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
+    let own = (graph.node(value.node).phase == Phase::Forward).then_some(value.node);
+    let readers = graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Forward);
+    let later = readers.filter_map(|(reader, _)| match graph.node(reader).op.lower {
+        Lower::View => last_forward(graph, Value { node: reader, result: 0 }),
+        _ => Some(reader),
+    });
+    own.into_iter().chain(later).max_by_key(|&it| graph.position(it))
+}
+
+fn append(graph: &mut Graph, phase: Phase, op: &str, operand: Value, attrs: Attrs, name: &str) -> Value {
+    let node =
+        graph.add(phase, ops::get(op), &[operand], attrs, name).unwrap_or_else(|e| panic!("{op} makes {name}: {e}"));
+    Value { node, result: 0 }
+}
