@@ -74,9 +74,7 @@ impl Pool {
             busy: AtomicBool::new(false),
             panic: Mutex::new(None),
         });
-        let workers = (0..n_workers)
-            .map(|idx| Worker::start(idx, &shared))
-            .collect();
+        let workers = (0..n_workers).map(|idx| Worker::start(idx, &shared)).collect();
         Pool { shared, workers }
     }
 
@@ -103,12 +101,7 @@ impl Pool {
         while !spin_until(empty) {
             thread::park();
         }
-        let panic = self
-            .shared
-            .panic
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let panic = self.shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
@@ -118,13 +111,7 @@ impl Pool {
         // SAFETY: only the lifetime changes; `run` does not return before every worker has left the gate.
         let task = unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) };
         // SAFETY: the gate is closed and empty, and `Busy` keeps a second job out.
-        unsafe {
-            *self.shared.job.get() = Some(Job {
-                task,
-                n_tasks,
-                owner: thread::current(),
-            })
-        };
+        unsafe { *self.shared.job.get() = Some(Job { task, n_tasks, owner: thread::current() }) };
         self.shared.next.store(0, Ordering::Relaxed);
         self.shared.gate.store(OPEN, Ordering::Release);
         self.shared.epoch.fetch_add(1, Ordering::SeqCst);
@@ -140,10 +127,7 @@ struct Busy<'a>(&'a AtomicBool);
 
 impl Busy<'_> {
     fn claim(flag: &AtomicBool) -> Busy<'_> {
-        assert!(
-            !flag.swap(true, Ordering::Acquire),
-            "the pool runs one kernel at a time, and no kernel inside a task"
-        );
+        assert!(!flag.swap(true, Ordering::Acquire), "the pool runs one kernel at a time, and no kernel inside a task");
         Busy(flag)
     }
 }
@@ -174,10 +158,7 @@ impl Worker {
             .name(format!("razorc-{}", idx + 1))
             .spawn(move || shared.serve(idx))
             .expect("the system refuses to start a thread");
-        Worker {
-            thread: handle.thread().clone(),
-            handle: Some(handle),
-        }
+        Worker { thread: handle.thread().clone(), handle: Some(handle) }
     }
 }
 
@@ -207,16 +188,12 @@ impl Shared {
     /// A worker that wakes up too late finds the gate closed and is not waited for.
     fn enter(&self) -> bool {
         let join = |gate| (gate & OPEN != 0).then_some(gate + INSIDE);
-        self.gate
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, join)
-            .is_ok()
+        self.gate.fetch_update(Ordering::AcqRel, Ordering::Acquire, join).is_ok()
     }
 
     fn leave(&self) {
         // SAFETY: still inside the gate. The handle is taken before leaving, the job may be gone afterwards.
-        let owner = unsafe { &*self.job.get() }
-            .as_ref()
-            .map(|it| it.owner.clone());
+        let owner = unsafe { &*self.job.get() }.as_ref().map(|it| it.owner.clone());
         if self.gate.fetch_sub(INSIDE, Ordering::AcqRel) == INSIDE {
             owner.iter().for_each(Thread::unpark);
         }
@@ -240,10 +217,7 @@ impl Shared {
         });
         if let Err(panic) = catch_unwind(all) {
             self.next.store(job.n_tasks, Ordering::Relaxed);
-            self.panic
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert(panic);
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }
     }
 }

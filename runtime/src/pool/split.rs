@@ -8,12 +8,7 @@ impl Pool {
     ///
     /// # Panics
     /// When `chunk_len` is 0.
-    pub fn chunks<T: Send>(
-        &self,
-        out: &mut [T],
-        chunk_len: usize,
-        task: impl Fn(usize, &mut [T]) + Sync,
-    ) {
+    pub fn chunks<T: Send>(&self, out: &mut [T], chunk_len: usize, task: impl Fn(usize, &mut [T]) + Sync) {
         let n_chunks = out.len().div_ceil(chunk_len);
         let out = Disjoint::new(out);
         self.run(n_chunks, &|it, _| {
@@ -33,11 +28,7 @@ impl Pool {
         task: impl Fn(usize, &mut [T], &mut [U]) + Sync,
     ) {
         let n_chunks = a.len().div_ceil(a_len);
-        assert_eq!(
-            n_chunks,
-            b.len().div_ceil(b_len),
-            "outputs are cut into different numbers of chunks"
-        );
+        assert_eq!(n_chunks, b.len().div_ceil(b_len), "outputs are cut into different numbers of chunks");
         let (a, b) = (Disjoint::new(a), Disjoint::new(b));
         self.run(n_chunks, &|it, _| {
             // SAFETY: every task has its own chunk of each.
@@ -58,11 +49,7 @@ impl<'a> Team<'a> {
     /// Gives every thread an equal part of `scratch`, cut to a multiple of 16 elements so that all stay aligned.
     pub fn new(pool: &'a Pool, scratch: &'a mut [f32]) -> Team<'a> {
         let each = scratch.len() / pool.threads() / 16 * 16;
-        Team {
-            pool,
-            scratch: Disjoint::new(scratch),
-            each,
-        }
+        Team { pool, scratch: Disjoint::new(scratch), each }
     }
 
     /// Elements of scratch that every thread has.
@@ -94,11 +81,7 @@ unsafe impl<T: Send> Send for Disjoint<'_, T> {}
 impl<'a, T> Disjoint<'a, T> {
     /// Takes over the slice for as long as tasks run.
     pub fn new(slice: &'a mut [T]) -> Disjoint<'a, T> {
-        Disjoint {
-            start: slice.as_mut_ptr(),
-            len: slice.len(),
-            of: PhantomData,
-        }
+        Disjoint { start: slice.as_mut_ptr(), len: slice.len(), of: PhantomData }
     }
 
     /// Elements of the whole slice.
@@ -118,16 +101,9 @@ impl<'a, T> Disjoint<'a, T> {
     ///
     /// # Panics
     /// When the range is not inside the slice.
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "the caller promises that parts do not overlap"
-    )]
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
     pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
-        assert!(
-            range.start <= range.end && range.end <= self.len,
-            "part {range:?} of {} elements",
-            self.len
-        );
+        assert!(range.start <= range.end && range.end <= self.len, "part {range:?} of {} elements", self.len);
         // SAFETY: inside the slice, and alone by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
@@ -136,10 +112,7 @@ impl<'a, T> Disjoint<'a, T> {
     ///
     /// # Safety
     /// As for [`Disjoint::part`].
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "the caller promises that parts do not overlap"
-    )]
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
     pub unsafe fn chunk(&self, idx: usize, len: usize) -> &mut [T] {
         let start = idx * len;
         // SAFETY: by the caller's promise.

@@ -12,10 +12,7 @@ fn every_task_runs_once() {
                 assert!(thread < threads);
                 calls[task].fetch_add(1, Ordering::Relaxed);
             });
-            assert!(
-                calls.iter().all(|it| it.load(Ordering::Relaxed) == 1),
-                "{threads} threads, {n_tasks} tasks"
-            );
+            assert!(calls.iter().all(|it| it.load(Ordering::Relaxed) == 1), "{threads} threads, {n_tasks} tasks");
         }
     }
 }

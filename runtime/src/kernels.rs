@@ -1,0 +1,205 @@
+//! The instruction set: what an instruction computes, with every size worked out and checked.
+
+use razorc_proto::program::Attr;
+
+use crate::error::KernelError;
+use crate::types::Type;
+use call::Call;
+
+mod call;
+pub mod conv;
+pub mod elementwise;
+pub mod layout;
+pub mod linear;
+pub mod loss;
+pub mod norm;
+pub mod optimizer;
+pub mod pack;
+pub mod pool;
+pub mod reduce;
+pub mod softmax;
+mod strides;
+mod window;
+
+/// One instruction's computation. All sizes agree with the types of its operands and results.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each variant is named after its op or by its parameters, which are documented")]
+pub enum Kernel {
+    Linear(linear::Linear),
+    LinearInputGrad(linear::Linear),
+    LinearWeightGrad(linear::Linear),
+    Matmul(linear::Matmul),
+    Conv(conv::Conv),
+    ConvInputGrad(conv::Conv),
+    ConvWeightGrad(conv::Conv),
+    MaxPool(pool::MaxPool),
+    MaxPoolGrad(pool::MaxPool),
+    AvgPool(pool::AvgPool),
+    AvgPoolGrad(pool::AvgPool),
+    BatchNorm(norm::BatchNorm),
+    BatchNormInputGrad(norm::BatchNorm),
+    BatchNormScaleGrad(norm::BatchNorm),
+    BatchNormTrain(norm::BatchNorm),
+    BatchNormTrainGrad(norm::Channels),
+    ScaleShift(norm::Channels),
+    ScaleChannels(norm::Channels),
+    Lrn(norm::Lrn),
+    LrnGrad(norm::Lrn),
+    Relu(elementwise::Flat),
+    LeakyRelu(elementwise::LeakyRelu),
+    Clip(elementwise::Clip),
+    Sigmoid(elementwise::Flat),
+    SigmoidGrad(elementwise::Flat),
+    Tanh(elementwise::Flat),
+    TanhGrad(elementwise::Flat),
+    HardSigmoid(elementwise::HardSigmoid),
+    HardSwish(elementwise::Flat),
+    HardSwishGrad(elementwise::Flat),
+    Prelu(elementwise::Broadcast),
+    PreluInputGrad(elementwise::Broadcast),
+    PreluSlopeGrad(elementwise::Broadcast),
+    Add(elementwise::Broadcast),
+    Sub(elementwise::Broadcast),
+    Mul(elementwise::Broadcast),
+    Div(elementwise::Broadcast),
+    Scale(elementwise::Scale),
+    MaskedScale(elementwise::MaskedScale),
+    Dropout(elementwise::Dropout),
+    /// `reduce_to`, `reduce_sum` and `reduce_mean`.
+    Reduce(reduce::Reduce),
+    Expand(reduce::Expand),
+    /// `reshape` that could not share storage.
+    Copy(elementwise::Flat),
+    /// `transpose` and `slice`.
+    StridedRead(layout::StridedRead),
+    /// `pad` and `unslice`.
+    StridedWrite(layout::StridedWrite),
+    Concat(layout::Concat),
+    Softmax(softmax::Softmax),
+    SoftmaxGrad(softmax::Softmax),
+    LogSoftmax(softmax::Softmax),
+    LogSoftmaxGrad(softmax::Softmax),
+    SoftmaxCrossEntropy(loss::CrossEntropy),
+    SoftmaxCrossEntropyGrad(loss::CrossEntropy),
+    Mse(loss::Elementwise),
+    MseGrad(loss::Elementwise),
+    BceWithLogits(loss::Elementwise),
+    BceWithLogitsGrad(loss::Elementwise),
+    Correct(loss::Correct),
+    Compress(pack::Pack),
+    Decompress(pack::Pack),
+    MaskTopk(pack::MaskTopk),
+    Sgd(optimizer::Sgd),
+    /// `adam` and `adamw`.
+    Adam(optimizer::Adam),
+    BatchNormUpdate(optimizer::BatchNormUpdate),
+}
+
+impl Kernel {
+    /// Checks an instruction: op, types of operands and results (`None`: not wanted) and attrs.
+    pub fn parse(
+        op: &str,
+        operands: &[&Type],
+        results: &[Option<&Type>],
+        attrs: &[Attr],
+    ) -> Result<Kernel, KernelError> {
+        let (_, names, parse) = ROWS.iter().find(|(name, ..)| *name == op).ok_or(KernelError::Unknown)?;
+        let call = Call { operands, results, attrs };
+        call.only(names)?;
+        parse(&call)
+    }
+
+    /// For an in-place update, the operand that each result is; empty for all other kernels.
+    pub fn in_place(&self) -> &'static [usize] {
+        match self {
+            Kernel::Sgd(sgd) if 0.0 < sgd.momentum => &[0, 2],
+            Kernel::Sgd(_) => &[0],
+            Kernel::Adam(_) => &[0, 2, 3],
+            Kernel::BatchNormUpdate(_) => &[0, 1],
+            _ => &[],
+        }
+    }
+}
+
+type Parse = fn(&Call<'_>) -> Result<Kernel, KernelError>;
+
+const CONV: &[&str] = &["strides", "pads", "dilations", "groups"];
+const CONV_GRAD: &[&str] = &["strides", "pads", "dilations", "groups", "shape"];
+const MAX_POOL: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil"];
+const MAX_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "shape"];
+const AVG_POOL: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad"];
+const AVG_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad", "shape"];
+const LRN: &[&str] = &["size", "alpha", "beta", "bias"];
+const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay"];
+
+/// Every op: its name, the attrs that it has (all of them, and no others), and how an instruction is checked.
+const ROWS: &[(&str, &[&str], Parse)] = &[
+    ("linear", &["transpose"], linear::linear),
+    ("linear_input_grad", &["transpose"], linear::linear_input_grad),
+    ("linear_weight_grad", &["transpose"], linear::linear_weight_grad),
+    ("matmul", &["ta", "tb"], linear::matmul),
+    ("conv", CONV, conv::conv),
+    ("conv_input_grad", CONV_GRAD, conv::conv_input_grad),
+    ("conv_weight_grad", CONV_GRAD, conv::conv_weight_grad),
+    ("max_pool", MAX_POOL, pool::max_pool),
+    ("max_pool_grad", MAX_POOL_GRAD, pool::max_pool_grad),
+    ("avg_pool", AVG_POOL, pool::avg_pool),
+    ("avg_pool_grad", AVG_POOL_GRAD, pool::avg_pool_grad),
+    ("batch_norm", &["epsilon"], norm::batch_norm),
+    ("batch_norm_input_grad", &["epsilon"], norm::batch_norm_input_grad),
+    ("batch_norm_scale_grad", &["epsilon"], norm::batch_norm_scale_grad),
+    ("batch_norm_train", &["epsilon"], norm::batch_norm_train),
+    ("batch_norm_train_grad", &[], norm::batch_norm_train_grad),
+    ("scale_shift", &[], norm::scale_shift),
+    ("scale_channels", &[], norm::scale_channels),
+    ("lrn", LRN, norm::lrn),
+    ("lrn_grad", LRN, norm::lrn_grad),
+    ("relu", &[], elementwise::relu),
+    ("leaky_relu", &["alpha"], elementwise::leaky_relu),
+    ("clip", &["min", "max"], elementwise::clip),
+    ("sigmoid", &[], elementwise::sigmoid),
+    ("sigmoid_grad", &[], elementwise::sigmoid_grad),
+    ("tanh", &[], elementwise::tanh),
+    ("tanh_grad", &[], elementwise::tanh_grad),
+    ("hard_sigmoid", &["alpha", "beta"], elementwise::hard_sigmoid),
+    ("hard_swish", &[], elementwise::hard_swish),
+    ("hard_swish_grad", &[], elementwise::hard_swish_grad),
+    ("prelu", &[], elementwise::prelu),
+    ("prelu_input_grad", &[], elementwise::prelu_input_grad),
+    ("prelu_slope_grad", &["shape"], elementwise::prelu_slope_grad),
+    ("add", &[], elementwise::add),
+    ("sub", &[], elementwise::sub),
+    ("mul", &[], elementwise::mul),
+    ("div", &[], elementwise::div),
+    ("scale", &["factor"], elementwise::scale),
+    ("masked_scale", &["on", "off"], elementwise::masked_scale),
+    ("dropout", &["ratio", "seed"], elementwise::dropout),
+    ("reduce_to", &["shape"], reduce::reduce_to),
+    ("reduce_sum", &["axes", "keepdims"], reduce::reduce_sum),
+    ("reduce_mean", &["axes", "keepdims"], reduce::reduce_mean),
+    ("expand", &["shape", "scale"], reduce::expand),
+    ("reshape", &["shape"], layout::reshape),
+    ("transpose", &["perm"], layout::transpose),
+    ("slice", &["starts", "ends", "steps"], layout::slice),
+    ("unslice", &["shape", "starts", "steps"], layout::unslice),
+    ("pad", &["pads", "value"], layout::pad),
+    ("concat", &["axis"], layout::concat),
+    ("softmax", &["axis"], softmax::softmax),
+    ("softmax_grad", &["axis"], softmax::softmax_grad),
+    ("log_softmax", &["axis"], softmax::log_softmax),
+    ("log_softmax_grad", &["axis"], softmax::log_softmax_grad),
+    ("softmax_cross_entropy", &["label_smoothing"], loss::softmax_cross_entropy),
+    ("softmax_cross_entropy_grad", &["label_smoothing"], loss::softmax_cross_entropy_grad),
+    ("mse", &[], loss::mse),
+    ("mse_grad", &[], loss::mse_grad),
+    ("bce_with_logits", &[], loss::bce_with_logits),
+    ("bce_with_logits_grad", &[], loss::bce_with_logits_grad),
+    ("correct", &["kind"], loss::correct),
+    ("compress", &[], pack::compress),
+    ("decompress", &[], pack::decompress),
+    ("mask_topk", &["sparsity_ppm", "samples"], pack::mask_topk),
+    ("sgd", &["momentum", "nesterov", "weight_decay"], optimizer::sgd),
+    ("adam", ADAM, optimizer::adam),
+    ("adamw", ADAM, optimizer::adamw),
+    ("batch_norm_update", &["momentum", "epsilon", "count"], optimizer::batch_norm_update),
+];

@@ -1,0 +1,114 @@
+//! Convolutions over one or two spatial axes.
+
+use super::Kernel;
+use super::call::{Call, Result};
+use super::window::{axes, image};
+use crate::error::KernelError;
+
+/// Geometry of a convolution and its gradients. With one spatial axis, `ih`, `oh` and `kh` are 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Samples.
+    pub n: usize,
+    /// Channels of x; a multiple of `groups`.
+    pub c: usize,
+    /// Channels of y; a multiple of `groups`.
+    pub o: usize,
+    /// Groups of channels that are convolved on their own.
+    pub groups: usize,
+    /// Height of x.
+    pub ih: usize,
+    /// Width of x.
+    pub iw: usize,
+    /// Height of y.
+    pub oh: usize,
+    /// Width of y.
+    pub ow: usize,
+    /// Height of the window.
+    pub kh: usize,
+    /// Width of the window.
+    pub kw: usize,
+    /// Vertical stride.
+    pub sh: usize,
+    /// Horizontal stride.
+    pub sw: usize,
+    /// Padding above.
+    pub pt: usize,
+    /// Padding to the left.
+    pub pl: usize,
+    /// Padding below.
+    pub pb: usize,
+    /// Padding to the right.
+    pub pr: usize,
+    /// Vertical dilation.
+    pub dh: usize,
+    /// Horizontal dilation.
+    pub dw: usize,
+    /// Whether there is a third operand b`[o]`; false for the gradients.
+    pub bias: bool,
+}
+
+pub(super) fn conv(call: &Call<'_>) -> Result<Kernel> {
+    let bias = call.operands(2..=3)? == 3;
+    let (conv, y) = geometry(call, call.f32(0)?, call.f32(1)?, bias)?;
+    if bias {
+        call.f32_of(2, &[conv.o])?;
+    }
+    call.result(&y)?;
+    Ok(Kernel::Conv(conv))
+}
+
+pub(super) fn conv_input_grad(call: &Call<'_>) -> Result<Kernel> {
+    call.operands(2..=2)?;
+    let x = call.shape()?;
+    let (conv, y) = geometry(call, &x, call.f32(1)?, false)?;
+    call.f32_of(0, &y)?;
+    call.result(&x)?;
+    Ok(Kernel::ConvInputGrad(conv))
+}
+
+pub(super) fn conv_weight_grad(call: &Call<'_>) -> Result<Kernel> {
+    call.operands(2..=2)?;
+    let w = call.shape()?;
+    let (conv, y) = geometry(call, call.f32(1)?, &w, false)?;
+    call.f32_of(0, &y)?;
+    call.result(&w)?;
+    Ok(Kernel::ConvWeightGrad(conv))
+}
+
+/// The geometry, and the axes of y.
+fn geometry(call: &Call<'_>, x: &[usize], w: &[usize], bias: bool) -> Result<(Conv, Vec<usize>)> {
+    let wrong = || KernelError::Sizes(format!("weights {w:?} cannot be convolved with {x:?}"));
+    let groups = call.size("groups", 1)?;
+    let ([n, c, ..], [o, per_group, ..]) = ([x, w].map(|it| image(it).unwrap_or_default())).into();
+    let fits = x.len() == w.len() && c.is_multiple_of(groups) && o.is_multiple_of(groups) && c / groups == per_group;
+    if !fits || n == 0 || o == 0 {
+        return Err(wrong());
+    }
+    let spatial = axes(call, &x[2..], &w[2..], true)?;
+    let [oh, ow] = [spatial[0].output(false)?, spatial[1].output(false)?];
+    let [v, h] = spatial;
+    let y = if x.len() == 3 { vec![n, o, ow] } else { vec![n, o, oh, ow] };
+    let conv = Conv {
+        n,
+        c,
+        o,
+        groups,
+        ih: v.input,
+        iw: h.input,
+        oh,
+        ow,
+        kh: v.kernel,
+        kw: h.kernel,
+        sh: v.stride,
+        sw: h.stride,
+        pt: v.begin,
+        pl: h.begin,
+        pb: v.end,
+        pr: h.end,
+        dh: v.dilation,
+        dw: h.dilation,
+        bias,
+    };
+    Ok((conv, y))
+}

@@ -1,0 +1,113 @@
+//! In-place updates of weights, optimizer state and running statistics.
+
+use super::Kernel;
+use super::call::{Call, Result, wrong};
+
+/// Stochastic gradient descent; the momentum buffer is there iff `momentum` is above 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sgd {
+    /// Elements.
+    pub n: usize,
+    /// Share of the last step's buffer.
+    pub momentum: f64,
+    /// Whether the step looks ahead.
+    pub nesterov: bool,
+    /// Times w, added to the gradient.
+    pub weight_decay: f64,
+}
+
+/// Adam, or AdamW when the weight decay is `decoupled`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adam {
+    /// Elements.
+    pub n: usize,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Times w, added to the gradient; times the learning rate, taken from w when `decoupled`.
+    pub weight_decay: f64,
+    /// Whether the decay bypasses the moments.
+    pub decoupled: bool,
+}
+
+/// Running statistics of batch normalization.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNormUpdate {
+    /// Channels.
+    pub c: usize,
+    /// Share of the old value.
+    pub momentum: f64,
+    /// That was added to the batch variance.
+    pub epsilon: f64,
+    /// Elements that each statistic is of; at least 2.
+    pub count: usize,
+}
+
+pub(super) fn sgd(call: &Call<'_>) -> Result<Kernel> {
+    let momentum = call.float_in("momentum", 0.0..=1.0)?;
+    let (state, nesterov) = (usize::from(0.0 < momentum), call.flag("nesterov")?);
+    let n = update(call, state, &[2 + state])?;
+    Ok(Kernel::Sgd(Sgd { n, momentum, nesterov, weight_decay: call.float("weight_decay")? }))
+}
+
+pub(super) fn adam(call: &Call<'_>) -> Result<Kernel> {
+    moments(call, false)
+}
+
+pub(super) fn adamw(call: &Call<'_>) -> Result<Kernel> {
+    moments(call, true)
+}
+
+fn moments(call: &Call<'_>, decoupled: bool) -> Result<Kernel> {
+    let below_one = 0.0..=1.0f64.next_down();
+    Ok(Kernel::Adam(Adam {
+        n: update(call, 2, &[4, 5])?,
+        beta1: call.float_in("beta1", below_one.clone())?,
+        beta2: call.float_in("beta2", below_one)?,
+        epsilon: call.float_in("epsilon", 0.0..=f64::MAX)?,
+        weight_decay: call.float("weight_decay")?,
+        decoupled,
+    }))
+}
+
+pub(super) fn batch_norm_update(call: &Call<'_>) -> Result<Kernel> {
+    call.operands(4..=4)?;
+    let &[c] = call.f32(0)? else {
+        return Err(call.wrong_operand(0, "f32[c]"));
+    };
+    for slot in 1..4 {
+        call.f32_of(slot, &[c])?;
+    }
+    call.results(&[call.operand(0)?.clone(), call.operand(1)?.clone()])?;
+    all_wanted(call)?;
+    Ok(Kernel::BatchNormUpdate(BatchNormUpdate {
+        c,
+        momentum: call.float_in("momentum", 0.0..=1.0)?,
+        epsilon: call.float_in("epsilon", 0.0..=f64::MAX)?,
+        count: call.size("count", 2).map_err(|_| wrong("count", "an int, at least 2".into()))?,
+    }))
+}
+
+/// Elements of w; g and the state are like it, and the operands at `scalars` are numbers.
+fn update(call: &Call<'_>, state: usize, scalars: &[usize]) -> Result<usize> {
+    let count = 2 + state + scalars.len();
+    call.operands(count..=count)?;
+    let w = call.f32(0)?;
+    for slot in 1..2 + state {
+        call.f32_of(slot, w)?;
+    }
+    for &slot in scalars {
+        call.f32_of(slot, &[])?;
+    }
+    call.results(&vec![call.operand(0)?.clone(); 1 + state])?;
+    all_wanted(call)?;
+    Ok(w.iter().product())
+}
+
+/// An in-place update always makes all its results.
+fn all_wanted(call: &Call<'_>) -> Result<()> {
+    (0..call.results.len()).try_for_each(|slot| call.wanted(slot).map(drop))
+}

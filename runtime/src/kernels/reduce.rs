@@ -1,0 +1,83 @@
+//! Sums over axes, and their inverse.
+
+use super::Kernel;
+use super::call::{Call, Result, wrong};
+use super::strides::{broadcast, merge, row_major};
+use crate::error::KernelError;
+
+/// `y[at strides] += x * scale`, x being row-major over `dims`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reduce {
+    /// Axes of x, merged where possible; at least one.
+    pub dims: Vec<usize>,
+    /// Strides of y for these axes; 0 on those that are summed.
+    pub strides: Vec<usize>,
+    /// Elements of y.
+    pub outputs: usize,
+    /// 1, or 1 / count for a mean.
+    pub scale: f64,
+}
+
+/// `y = x[at strides] * scale`, y being row-major over `dims`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expand {
+    /// Axes of y, merged where possible; at least one.
+    pub dims: Vec<usize>,
+    /// Strides of x for these axes; 0 where it is broadcast.
+    pub strides: Vec<usize>,
+    /// Elements of x.
+    pub inputs: usize,
+    /// Factor of each element.
+    pub scale: f64,
+}
+
+pub(super) fn expand(call: &Call<'_>) -> Result<Kernel> {
+    call.operands(1..=1)?;
+    let x = call.f32(0)?;
+    let shape = call.shape()?;
+    call.result(&shape)?;
+    let strides = (x.len() == shape.len()).then(|| broadcast(x, &shape)).flatten();
+    let strides = strides.ok_or_else(|| KernelError::Sizes(format!("{x:?} cannot be expanded to {shape:?}")))?;
+    let (dims, [strides, _]) = merge(&shape, [&strides, &row_major(&shape)]);
+    Ok(Kernel::Expand(Expand { dims, strides, inputs: x.iter().product(), scale: call.float("scale")? }))
+}
+
+pub(super) fn reduce_to(call: &Call<'_>) -> Result<Kernel> {
+    call.operands(1..=1)?;
+    let x = call.f32(0)?;
+    let shape = call.shape()?;
+    call.result(&shape)?;
+    Ok(Kernel::Reduce(reduce(x, &shape, 1.0)?))
+}
+
+pub(super) fn reduce_sum(call: &Call<'_>) -> Result<Kernel> {
+    over_axes(call, |_| 1.0)
+}
+
+pub(super) fn reduce_mean(call: &Call<'_>) -> Result<Kernel> {
+    over_axes(call, |count| 1.0 / count as f64)
+}
+
+fn over_axes(call: &Call<'_>, scale: fn(usize) -> f64) -> Result<Kernel> {
+    call.operands(1..=1)?;
+    let x = call.f32(0)?;
+    let axes = call.list("axes", 0)?;
+    if !axes.is_sorted_by(|a, b| a < b) || axes.iter().any(|&it| x.len() <= it) {
+        return Err(wrong("axes", format!("ascending, each below {}", x.len())));
+    }
+    let kept: Vec<_> = x.iter().enumerate().map(|(i, &dim)| if axes.contains(&i) { 1 } else { dim }).collect();
+    if call.flag("keepdims")? {
+        call.result(&kept)?;
+    } else {
+        let left: Vec<_> = x.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, &dim)| dim).collect();
+        call.result(&left)?;
+    }
+    let count = axes.iter().map(|&it| x[it]).product();
+    Ok(Kernel::Reduce(reduce(x, &kept, scale(count))?))
+}
+
+fn reduce(x: &[usize], y: &[usize], scale: f64) -> Result<Reduce> {
+    let strides = broadcast(y, x).ok_or_else(|| KernelError::Sizes(format!("{x:?} cannot be summed down to {y:?}")))?;
+    let (dims, [strides, _]) = merge(x, [&strides, &row_major(x)]);
+    Ok(Reduce { dims, strides, outputs: y.iter().product(), scale })
+}

@@ -1,0 +1,222 @@
+//! Types of tensors, with the bytes that follow from them.
+
+use std::fmt;
+
+use half::{bf16, f16};
+use razorc_proto::program::{self as proto, r#type::Kind};
+
+use crate::error::TypeError;
+
+/// Largest number of axes of a tensor.
+pub const MAX_RANK: usize = 8;
+/// Largest length of an axis; leaves room for sums and products of two lengths in 64 bits.
+pub const MAX_DIM: usize = (1 << 31) - 1;
+/// Largest number of elements of a tensor.
+pub const MAX_ELEMENTS: usize = 1 << 40;
+
+/// Type of a value; made by [`Type::parse`] it is within all bounds, and no axis is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Row-major elements.
+    Dense(DType, Vec<usize>),
+    /// One bit for each element, flat, least significant bit first.
+    Bits(Vec<usize>),
+    /// A pruned copy of an f32 tensor.
+    Topk(Topk),
+}
+
+/// Element of a dense tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DType {
+    /// 32-bit float: everything but the rest of this list.
+    F32,
+    /// Class indices.
+    I64,
+    /// Positions in large pooling windows.
+    I32,
+    /// Positions in pooling windows.
+    U8,
+}
+
+/// A pruned copy of an f32 tensor: `keep` values for each sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topk {
+    /// Of the tensor that was compressed.
+    pub dims: Vec<usize>,
+    /// Parts that were pruned on their own; divides the elements.
+    pub samples: usize,
+    /// Values that each sample keeps, 1 to elements / samples.
+    pub keep: usize,
+    /// Element of the kept values.
+    pub values: Kept,
+}
+
+/// Element of the values that a pruned copy keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Not rounded.
+    F32,
+    /// Rounded to nearest even.
+    F16,
+    /// Rounded to nearest even.
+    Bf16,
+}
+
+impl Type {
+    /// Checks a type that comes from a file.
+    pub fn parse(message: &proto::Type) -> Result<Type, TypeError> {
+        let dims = parse_dims(&message.dims)?;
+        let kind = Kind::try_from(message.kind).map_err(|_| TypeError::Kind(message.kind))?;
+        let dtype = parse_dtype(message.dtype)?;
+        match (kind, dtype) {
+            (Kind::Dense, proto::DType::F32) => Ok(Type::Dense(DType::F32, dims)),
+            (Kind::Dense, proto::DType::I64) => Ok(Type::Dense(DType::I64, dims)),
+            (Kind::Dense, proto::DType::I32) => Ok(Type::Dense(DType::I32, dims)),
+            (Kind::Dense, proto::DType::U8) => Ok(Type::Dense(DType::U8, dims)),
+            (Kind::Bits, _) => Ok(Type::Bits(dims)),
+            (Kind::Topk, proto::DType::F32) => parse_topk(message, dims).map(Type::Topk),
+            (_, other) => Err(TypeError::DType(other.as_str_name())),
+        }
+    }
+
+    /// A dense f32 tensor.
+    pub fn f32(dims: &[usize]) -> Type {
+        Type::Dense(DType::F32, dims.to_vec())
+    }
+
+    /// Lengths of the axes; those of the compressed tensor for a pruned copy.
+    pub fn dims(&self) -> &[usize] {
+        match self {
+            Type::Dense(_, dims) | Type::Bits(dims) | Type::Topk(Topk { dims, .. }) => dims,
+        }
+    }
+
+    /// Number of elements; of the compressed tensor for a pruned copy.
+    pub fn elements(&self) -> usize {
+        self.dims().iter().product()
+    }
+
+    /// Bytes that a value of this type takes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Type::Dense(dtype, _) => self.elements() * dtype.bytes(),
+            Type::Bits(_) => self.elements().div_ceil(64) * 8,
+            Type::Topk(topk) => topk.samples * (topk.words() * 8 + topk.keep * topk.values.bytes()),
+        }
+    }
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn bytes(self) -> usize {
+        match self {
+            DType::F32 | DType::I32 => 4,
+            DType::I64 => 8,
+            DType::U8 => 1,
+        }
+    }
+}
+
+impl Topk {
+    /// Elements of one sample.
+    pub fn n(&self) -> usize {
+        self.dims.iter().product::<usize>() / self.samples
+    }
+
+    /// 64-bit words of one sample's bitmap.
+    pub fn words(&self) -> usize {
+        self.n().div_ceil(64)
+    }
+}
+
+impl Kept {
+    /// Bytes of one kept value.
+    pub fn bytes(self) -> usize {
+        match self {
+            Kept::F32 => 4,
+            Kept::F16 | Kept::Bf16 => 2,
+        }
+    }
+
+    /// The value as it comes back from this element.
+    pub fn round(self, value: f32) -> f32 {
+        match self {
+            Kept::F32 => value,
+            Kept::F16 => f16::from_f32(value).to_f32(),
+            Kept::Bf16 => bf16::from_f32(value).to_f32(),
+        }
+    }
+}
+
+/// Number of elements of these axes, within all bounds.
+pub(crate) fn check_dims(dims: &[usize]) -> Result<usize, TypeError> {
+    if MAX_RANK < dims.len() {
+        return Err(TypeError::Rank(dims.len()));
+    }
+    let mut elements: usize = 1;
+    for &dim in dims {
+        if !(1..=MAX_DIM).contains(&dim) {
+            return Err(TypeError::Dim(dim as u64));
+        }
+        elements = elements.checked_mul(dim).filter(|&it| it <= MAX_ELEMENTS).ok_or(TypeError::Elements)?;
+    }
+    Ok(elements)
+}
+
+fn parse_dims(dims: &[u64]) -> Result<Vec<usize>, TypeError> {
+    let dims =
+        dims.iter().map(|&it| usize::try_from(it).map_err(|_| TypeError::Dim(it))).collect::<Result<Vec<_>, _>>()?;
+    check_dims(&dims)?;
+    Ok(dims)
+}
+
+fn parse_dtype(dtype: i32) -> Result<proto::DType, TypeError> {
+    proto::DType::try_from(dtype).map_err(|_| TypeError::UnknownDType(dtype))
+}
+
+fn parse_topk(message: &proto::Type, dims: Vec<usize>) -> Result<Topk, TypeError> {
+    let values = match parse_dtype(message.values)? {
+        proto::DType::F32 => Kept::F32,
+        proto::DType::F16 => Kept::F16,
+        proto::DType::Bf16 => Kept::Bf16,
+        other => return Err(TypeError::DType(other.as_str_name())),
+    };
+    let elements: usize = dims.iter().product();
+    let samples = usize::try_from(message.samples)
+        .ok()
+        .filter(|&it| it != 0 && elements.is_multiple_of(it))
+        .ok_or(TypeError::Samples(message.samples))?;
+    let keep = usize::try_from(message.keep)
+        .ok()
+        .filter(|it| (1..=elements / samples).contains(it))
+        .ok_or(TypeError::Keep(message.keep))?;
+    Ok(Topk { dims, samples, keep, values })
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Type::Dense(dtype, dims) => {
+                write!(f, "{}{}", format!("{dtype:?}").to_lowercase(), Dims(dims))
+            }
+            Type::Bits(dims) => write!(f, "bits{}", Dims(dims)),
+            Type::Topk(topk) => write!(
+                f,
+                "topk<f32{}, samples={}, keep={}, values={}>",
+                Dims(&topk.dims),
+                topk.samples,
+                topk.keep,
+                format!("{:?}", topk.values).to_lowercase()
+            ),
+        }
+    }
+}
+
+struct Dims<'a>(&'a [usize]);
+
+impl fmt::Display for Dims<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dims: Vec<_> = self.0.iter().map(usize::to_string).collect();
+        write!(f, "[{}]", dims.join(","))
+    }
+}
