@@ -4,12 +4,14 @@ mod external;
 mod file;
 mod model;
 mod tensor;
+mod trainer;
 mod types;
 
 pub use external::ExternalError;
 pub use file::replace;
 pub use model::{Model, ModelError};
 pub use tensor::{TensorData, TensorError, set_f32};
+pub use trainer::{PROGRAM_VERSION, TrainerError, TrainerFile, write_trainer};
 pub use types::NOT_WANTED;
 
 /// ONNX messages, generated from `onnx.proto` (proto2, so that unset and zero stay apart).
