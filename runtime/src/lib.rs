@@ -2,5 +2,8 @@
 
 pub mod error;
 pub mod kernels;
+pub mod memory;
+pub mod metrics;
 pub mod pool;
+pub mod schedule;
 pub mod types;
