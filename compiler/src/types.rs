@@ -101,9 +101,9 @@ impl Type {
         self.dims().len()
     }
 
-    /// Elements, before any pruning.
+    /// Elements, before any pruning; saturates.
     pub fn elements(&self) -> u64 {
-        self.dims().iter().product()
+        self.dims().iter().fold(1, |all, &dim| all.saturating_mul(dim))
     }
 
     /// Whether this is a dense f32 tensor.
@@ -114,11 +114,11 @@ impl Type {
     /// Bytes in the arena, before alignment.
     pub fn bytes(&self) -> u64 {
         match self {
-            Type::Dense { dtype, .. } => self.elements() * dtype.width(),
+            Type::Dense { dtype, .. } => self.elements().saturating_mul(dtype.width()),
             Type::Bits { .. } => self.elements().div_ceil(64) * 8,
             Type::TopK { samples, keep, values, .. } => {
                 let words = (self.elements() / (*samples).max(1)).div_ceil(64);
-                samples * (words * 8 + keep * values.width())
+                samples.saturating_mul((words * 8).saturating_add(keep.saturating_mul(values.width())))
             }
         }
     }

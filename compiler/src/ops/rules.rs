@@ -80,8 +80,9 @@ pub fn shaped(attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
 
 /// A list attribute as sizes.
 pub fn sizes(attrs: &Attrs, name: &str) -> Result<Vec<u64>, ShapeError> {
-    let sizes = attrs.ints(name).iter().map(|&d| u64::try_from(d));
-    sizes.collect::<Result<_, _>>().or_else(|_| fail(format!("{name} must not be negative")))
+    let size = |&d: &i64| u64::try_from(d).ok().filter(|&it| it < 1 << 31);
+    let sizes: Option<Vec<u64>> = attrs.ints(name).iter().map(size).collect();
+    sizes.map_or_else(|| fail(format!("{name} must be from 0 to 2^31")), Ok)
 }
 
 /// numpy broadcasting of two shapes.
