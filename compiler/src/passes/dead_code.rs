@@ -1,6 +1,6 @@
 //! Removes what nobody reads.
 
-use crate::graph::{Graph, Phase, Value};
+use crate::graph::{Graph, Value};
 
 /// Removes nodes, and declarations, none of whose results are read or kept and that write nothing in place.
 pub fn run(graph: &mut Graph, kept: &[Value]) {
@@ -10,7 +10,7 @@ pub fn run(graph: &mut Graph, kept: &[Value]) {
         let live = !graph.writes(node).is_empty()
             || results.iter().any(|&it| kept.contains(&it) || !graph.readers(it).is_empty());
         let filled_by_caller = graph.node(node).op.name == "input";
-        if !live && !(graph.node(node).phase == Phase::Declare && filled_by_caller) {
+        if !live && !filled_by_caller {
             graph.remove(node);
         }
     }
