@@ -45,6 +45,7 @@ pub mod import;
 pub mod ops;
 pub mod options;
 pub mod passes;
+pub mod schedule;
 pub mod step;
 pub mod text;
 pub mod types;

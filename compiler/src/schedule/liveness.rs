@@ -1,0 +1,55 @@
+//! Which values have bytes of their own, and from which step to which.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::arena::Buffer;
+use super::{ALIGN, Place};
+use crate::graph::{Graph, NodeId, Value};
+use crate::ops::Lower;
+
+/// Lifetimes `[first, end)` of all that is not resident, and the place of every value that something reads.
+///
+/// Inputs live from step 0, as they are filled before it; `kept` values to one step past the last. Operands and results
+/// of an instruction live at once, so it never overwrites what it reads.
+pub fn lifetimes(graph: &Graph, steps: &[NodeId], kept: &[Value]) -> (Vec<(Value, Buffer)>, BTreeMap<Value, Place>) {
+    let mut ends: HashMap<Value, usize> = HashMap::new();
+    for (step, &node) in steps.iter().enumerate() {
+        for operand in graph.operands(node) {
+            ends.insert(storage_of(graph, operand), step + 1);
+        }
+    }
+    ends.extend(kept.iter().map(|it| (storage_of(graph, *it), steps.len() + 1)));
+
+    let inputs = graph.declared("input").into_iter().map(|it| (it, 0, ends.get(&it).copied().unwrap_or(1)));
+    let made = steps.iter().enumerate().flat_map(|(step, node)| {
+        graph.results(*node).into_iter().filter_map(|it| Some((it, step, *ends.get(&it)?))).collect::<Vec<_>>()
+    });
+    let lives = inputs.chain(made).map(|(value, first, end)| {
+        let bytes = graph.ty(value).bytes().max(1).next_multiple_of(ALIGN);
+        (value, Buffer { bytes, first: first as u32, end: end as u32 })
+    });
+    let lives: Vec<(Value, Buffer)> = lives.collect();
+    let places = places(graph, &lives);
+    (lives, places)
+}
+
+/// The value whose bytes a value lies in: its own, or those that it is a view of.
+pub fn storage_of(graph: &Graph, value: Value) -> Value {
+    match graph.node(value.node).op.lower {
+        Lower::View => storage_of(graph, graph.operands(value.node)[0]),
+        Lower::Instruction | Lower::Declaration => value,
+    }
+}
+
+fn places(graph: &Graph, lives: &[(Value, Buffer)]) -> BTreeMap<Value, Place> {
+    let storages: HashMap<Value, usize> = lives.iter().enumerate().map(|(idx, it)| (it.0, idx)).collect();
+    let values = graph.order().iter().flat_map(|it| graph.results(*it));
+    let place = |value: Value| {
+        let root = storage_of(graph, value);
+        match storages.get(&root) {
+            Some(&idx) => Some((value, Place::Storage(idx))),
+            None => graph.is_declared(root).then_some((value, Place::Resident(root))),
+        }
+    };
+    values.filter_map(place).collect()
+}
