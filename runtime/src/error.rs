@@ -96,3 +96,124 @@ pub enum KernelError {
     #[error(transparent)]
     Type(#[from] TypeError),
 }
+
+/// A program that cannot be trusted to stay within its arena, or that makes no sense.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ProgramError {
+    /// A part of the message that must be there.
+    #[error("the program has no {0}")]
+    Missing(&'static str),
+    /// An arena or scratch that is too large or not a multiple of 64 bytes.
+    #[error("{bytes} bytes of {what} are too many, or not a multiple of 64")]
+    Size {
+        /// Arena or scratch.
+        what: &'static str,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A resident that is not where or what it can be.
+    #[error("resident `{name}` {problem}")]
+    Resident {
+        /// Name of the resident.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A value that is not where or what it can be.
+    #[error("{sequence}: value `{name}` {problem}")]
+    Value {
+        /// `train` or `eval`.
+        sequence: &'static str,
+        /// Name of the value.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A storage outside the arena or the sequence.
+    #[error("{sequence}: storage {index} {problem}")]
+    Storage {
+        /// `train` or `eval`.
+        sequence: &'static str,
+        /// Index of the storage.
+        index: usize,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// Two places with common bytes at the same time.
+    #[error("{sequence}: {first} and {second} overlap in the arena")]
+    Overlap {
+        /// `train` or `eval`.
+        sequence: &'static str,
+        /// A resident or a storage.
+        first: String,
+        /// A resident or a storage.
+        second: String,
+    },
+    /// An instruction that no kernel can run.
+    #[error("{sequence}: instruction {step} ({op}): {source}")]
+    Kernel {
+        /// `train` or `eval`.
+        sequence: &'static str,
+        /// Index of the instruction.
+        step: usize,
+        /// Name of its op.
+        op: String,
+        /// What is wrong.
+        source: KernelError,
+    },
+    /// An instruction with an operand or a result that it cannot have.
+    #[error("{sequence}: instruction {step} ({op}): {value} {problem}")]
+    Instruction {
+        /// `train` or `eval`.
+        sequence: &'static str,
+        /// Index of the instruction.
+        step: usize,
+        /// Name of its op.
+        op: String,
+        /// Name of the value, or its index.
+        value: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A value that the task names and that is not as it must be.
+    #[error("{sequence}: the {role}, `{name}`, {problem}")]
+    Port {
+        /// `train` or `eval`.
+        sequence: &'static str,
+        /// What the value is to the task.
+        role: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A task that makes no sense.
+    #[error("the task {0}")]
+    Task(&'static str),
+}
+
+/// An arena that cannot be had or filled.
+#[derive(Debug, Error)]
+pub enum ArenaError {
+    /// More bytes than can be addressed.
+    #[error("the arena and its scratch are larger than any memory; use fewer threads")]
+    TooLarge,
+    /// The system gives no memory.
+    #[error("{bytes} bytes of memory cannot be had; compile for a smaller batch or a higher sparsity")]
+    Map {
+        /// What was asked for.
+        bytes: usize,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Weights of the wrong size.
+    #[error("resident `{name}` has {found} bytes in the file and should have {expected}")]
+    Blob {
+        /// Name of the resident.
+        name: String,
+        /// Bytes in the file.
+        found: usize,
+        /// Bytes in the arena.
+        expected: usize,
+    },
+}

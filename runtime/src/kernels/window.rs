@@ -27,13 +27,13 @@ impl Axis {
         Ok(if starts_outside { steps } else { steps + 1 })
     }
 
-    /// Whether every one of the windows covers an element of the input.
+    /// Whether every one of the windows covers an element of the input. Never wrongly true; wrongly false only where
+    /// the dilation is larger than the padded input.
     pub fn covers(&self, outputs: usize) -> bool {
-        (0..outputs).all(|it| {
-            let start = it * self.stride;
-            let skipped = self.begin.saturating_sub(start).div_ceil(self.dilation);
-            skipped < self.kernel && start + skipped * self.dilation < self.begin + self.input
-        })
+        let first = self.begin <= self.dilation * (self.kernel - 1);
+        let padded = self.begin == 0 || self.dilation <= self.input;
+        let last = (outputs - 1) * self.stride < self.begin + self.input;
+        first && padded && last
     }
 }
 

@@ -1,0 +1,171 @@
+//! The one allocation: residents, what the sequences need, and every thread's scratch.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use memmap2::MmapMut;
+
+use crate::error::ArenaError;
+use crate::program::{ALIGN, Instruction, Place, Program};
+
+/// Memory of a program, zero at the start. Nothing else is allocated while instructions run.
+pub struct Arena {
+    map: MmapMut,
+    program_bytes: usize,
+}
+
+/// Operands and results of one instruction, in the arena.
+pub struct Step<'a> {
+    base: *mut u8,
+    bytes: usize,
+    scratch: Range<usize>,
+    instruction: &'a Instruction,
+    /// A bit for each result that was handed out; the last bit is for the scratch.
+    taken: Cell<u64>,
+    arena: PhantomData<&'a mut [u8]>,
+}
+
+/// What the bytes of a value can be seen as; every bit pattern is one.
+pub trait Element: Copy + sealed::Sealed {}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! elements {
+    ($($it:ty)*) => { $(impl Element for $it {} impl sealed::Sealed for $it {})* };
+}
+elements!(f32 i64 i32 u8 u64);
+
+const SCRATCH: u32 = 63;
+
+impl Arena {
+    /// Maps zeros for a program and the scratch of as many threads.
+    pub fn new(program: &Program, threads: usize) -> Result<Arena, ArenaError> {
+        let scratch = program.scratch_bytes().checked_mul(threads);
+        let bytes = scratch.and_then(|it| it.checked_add(program.arena_bytes())).ok_or(ArenaError::TooLarge)?;
+        let map = MmapMut::map_anon(bytes.max(ALIGN)).map_err(|source| ArenaError::Map { bytes, source })?;
+        Ok(Arena { map, program_bytes: program.arena_bytes() })
+    }
+
+    /// Copies the weights in: for each resident its blob, or zeros where there is none.
+    pub fn load<'a>(&mut self, program: &Program, blob: impl Fn(usize) -> Option<&'a [u8]>) -> Result<(), ArenaError> {
+        for (index, resident) in program.residents().iter().enumerate() {
+            let bytes = &mut self.map[resident.offset()..][..resident.ty().bytes()];
+            match blob(index) {
+                None => bytes.fill(0),
+                Some(blob) if blob.len() == bytes.len() => bytes.copy_from_slice(blob),
+                Some(blob) => {
+                    let (name, expected) = (resident.name().into(), bytes.len());
+                    return Err(ArenaError::Blob { name, found: blob.len(), expected });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All bytes, scratch included.
+    pub fn bytes(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Bytes of a resident, for a checkpoint.
+    pub fn resident(&self, program: &Program, index: usize) -> &[u8] {
+        let resident = &program.residents()[index];
+        &self.map[resident.offset()..][..resident.ty().bytes()]
+    }
+
+    /// Elements of a value.
+    pub fn value<T: Element>(&self, place: Place) -> &[T] {
+        let bytes = &self.map[range(place)];
+        // SAFETY: every bit pattern is an element.
+        let (head, elements, tail) = unsafe { bytes.align_to() };
+        assert!(head.is_empty() && tail.is_empty(), "the bytes of a value are whole elements");
+        elements
+    }
+
+    /// Elements of a value, to be filled.
+    pub fn value_mut<T: Element>(&mut self, place: Place) -> &mut [T] {
+        let bytes = &mut self.map[range(place)];
+        // SAFETY: every bit pattern is an element.
+        let (head, elements, tail) = unsafe { bytes.align_to_mut() };
+        assert!(head.is_empty() && tail.is_empty(), "the bytes of a value are whole elements");
+        elements
+    }
+
+    /// What an instruction reads and writes.
+    pub fn step<'a>(&'a mut self, instruction: &'a Instruction) -> Step<'a> {
+        let (base, bytes) = (self.map.as_mut_ptr(), self.map.len());
+        let scratch = self.program_bytes..bytes;
+        Step { base, bytes: self.program_bytes, scratch, instruction, taken: Cell::new(0), arena: PhantomData }
+    }
+}
+
+impl<'a> Step<'a> {
+    /// Number of operands.
+    pub fn operands(&self) -> usize {
+        self.instruction.operands().len()
+    }
+
+    /// Elements of an operand.
+    ///
+    /// # Panics
+    /// For the operands of an in-place update that are its results, and when the bytes are no whole elements.
+    pub fn operand<T: Element>(&self, slot: usize) -> &'a [T] {
+        assert!(!self.instruction.kernel().in_place().contains(&slot), "an updated operand is taken as a result");
+        let (start, len) = self.view::<T>(self.instruction.operands()[slot]);
+        // SAFETY: `view` is within the map and aligned, every bit pattern is an element, and the map is borrowed for
+        // 'a. `Program::check` made sure that no result of the instruction overlaps an operand that it does not update
+        // (live storages and residents are apart, and a storage is written once), and scratch is behind all places; so
+        // nobody writes these bytes.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+
+    /// Elements of a result, `None` where it is not wanted. Each can be taken once.
+    ///
+    /// # Panics
+    /// When it is taken again, and when the bytes are no whole elements.
+    pub fn wanted<T: Element>(&self, slot: usize) -> Option<&'a mut [T]> {
+        let place = self.instruction.results()[slot]?;
+        self.take(slot as u32);
+        let (start, len) = self.view::<T>(place);
+        // SAFETY: as for operands; and no two results of an instruction overlap, and each is handed out once.
+        Some(unsafe { std::slice::from_raw_parts_mut(start, len) })
+    }
+
+    /// Elements of a result that is always wanted: the only one of its instruction, or one of an in-place update.
+    ///
+    /// # Panics
+    /// When it is not wanted or taken again, and when the bytes are no whole elements.
+    pub fn result<T: Element>(&self, slot: usize) -> &'a mut [T] {
+        self.wanted(slot).expect("the result is wanted")
+    }
+
+    /// Scratch of all threads, in equal parts. It can be taken once.
+    pub fn scratch(&self) -> &'a mut [f32] {
+        self.take(SCRATCH);
+        let len = self.scratch.len() / size_of::<f32>();
+        // SAFETY: the range is behind the places of all values and within the map, which is borrowed for 'a; it starts
+        // at a multiple of 64 and is handed out once.
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(self.scratch.start).cast(), len) }
+    }
+
+    fn take(&self, bit: u32) {
+        let bit = 1u64.checked_shl(bit).expect("an instruction has few results");
+        assert!(self.taken.get() & bit == 0, "a result is taken once");
+        self.taken.set(self.taken.get() | bit);
+    }
+
+    fn view<T: Element>(&self, place: Place) -> (*mut T, usize) {
+        let Range { start, end } = range(place);
+        assert!(end <= self.bytes, "the instruction belongs to another program");
+        assert!(place.bytes().is_multiple_of(size_of::<T>()), "the bytes of a value are whole elements");
+        // SAFETY: the offset is within the map.
+        (unsafe { self.base.add(start) }.cast(), place.bytes() / size_of::<T>())
+    }
+}
+
+fn range(place: Place) -> Range<usize> {
+    place.offset()..place.offset() + place.bytes()
+}

@@ -1,0 +1,240 @@
+//! Storages, values and instructions of a sequence.
+
+use std::collections::HashMap;
+
+use razorc_proto::NOT_WANTED;
+use razorc_proto::program::{self as proto, Role, value::Place as Where};
+
+use super::overlap::{self, Taken};
+use super::task::{Finder, filled, read};
+use super::{Home, Instruction, Place, Ports, Resident, Sequence, Value, range};
+use crate::error::ProgramError;
+use crate::kernels::Kernel;
+use crate::types::Type;
+
+/// Checks a sequence against the residents that it shares with the other one.
+pub(super) fn check(
+    name: &'static str,
+    message: &proto::Sequence,
+    residents: &[Resident],
+    arena_bytes: usize,
+    task: &proto::Task,
+) -> Result<Sequence, ProgramError> {
+    let storages = storages(name, message, arena_bytes)?;
+    apart(name, residents, &storages)?;
+    let values = values(name, &message.values, residents, &storages)?;
+    let ports = Finder::new(name, task, &values)?.ports()?;
+    let mut walk = Walk { name, residents, storages: &storages, values: &values, written: HashMap::new() };
+    walk.fill(&ports)?;
+    let parse = |(step, it)| walk.instruction(step, it);
+    let instructions = message.instructions.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+    walk.read(&ports, &instructions)?;
+    Ok(Sequence { values, instructions, ports })
+}
+
+fn storages(name: &'static str, message: &proto::Sequence, arena_bytes: usize) -> Result<Vec<Taken>, ProgramError> {
+    let last = message.instructions.len() as u64 + 1;
+    let parse = |(index, it): (usize, &proto::Storage)| {
+        let fault = |problem| ProgramError::Storage { sequence: name, index, problem };
+        let bytes = range(it.offset, it.bytes, arena_bytes);
+        let bytes = bytes.ok_or_else(|| fault("is empty, outside the arena, or not aligned"))?;
+        if it.end <= it.first || last < it.end.into() {
+            return Err(fault("has a lifetime that is empty or outside the sequence"));
+        }
+        Ok(Taken { bytes, steps: it.first..it.end })
+    };
+    message.storages.iter().enumerate().map(parse).collect()
+}
+
+fn apart(name: &'static str, residents: &[Resident], storages: &[Taken]) -> Result<(), ProgramError> {
+    let always = |it: &Resident| Taken { bytes: it.offset..it.offset + it.ty.bytes(), steps: 0..u32::MAX };
+    let mut all: Vec<_> = residents.iter().map(always).collect();
+    all.extend(storages.iter().map(|it| Taken { bytes: it.bytes.clone(), steps: it.steps.clone() }));
+    let called = |it: usize| match residents.get(it) {
+        Some(resident) => format!("resident `{}`", resident.name),
+        None => format!("storage {}", it - residents.len()),
+    };
+    overlap::find(&all).map_or(Ok(()), |(first, second)| {
+        Err(ProgramError::Overlap { sequence: name, first: called(first), second: called(second) })
+    })
+}
+
+fn values(
+    sequence: &'static str,
+    messages: &[proto::Value],
+    residents: &[Resident],
+    storages: &[Taken],
+) -> Result<Vec<Value>, ProgramError> {
+    let mut first_of: HashMap<Home, Type> = HashMap::new();
+    let parse = |(index, it): (usize, &proto::Value)| {
+        let fault = |problem: String| ProgramError::Value { sequence, name: it.name.clone(), problem };
+        let ty = it.r#type.as_ref().ok_or_else(|| fault("has no type".into()))?;
+        let ty = Type::parse(ty).map_err(|e| fault(format!("cannot be: {e}")))?;
+        let (home, bytes) = match it.place {
+            Some(Where::Resident(at)) => {
+                let resident = residents.get(at as usize).ok_or_else(|| fault(format!("is in resident {at}")))?;
+                first_of.entry(Home::Resident(at as usize)).or_insert(resident.ty.clone());
+                (Home::Resident(at as usize), resident.offset..resident.offset + resident.ty.bytes())
+            }
+            Some(Where::Storage(at)) => {
+                let storage = storages.get(at as usize).ok_or_else(|| fault(format!("is in storage {at}")))?;
+                (Home::Storage(at as usize), storage.bytes.clone())
+            }
+            None => return Err(fault("is nowhere".into())),
+        };
+        if bytes.len() < ty.bytes() {
+            return Err(fault(format!("is {ty} and does not fit into {} bytes", bytes.len())));
+        }
+        let first = first_of.entry(home).or_insert_with(|| ty.clone());
+        if !is_view(&ty, first) {
+            return Err(fault(format!("is {ty} and cannot be a view of {first}")));
+        }
+        let place = Place { offset: bytes.start, bytes: ty.bytes(), value: index };
+        Ok(Value { name: it.name.clone(), ty, home, place })
+    };
+    messages.iter().enumerate().map(parse).collect()
+}
+
+/// Whether a tensor can be read as the other: the same elements, other axes.
+fn is_view(ty: &Type, of: &Type) -> bool {
+    match (ty, of) {
+        (Type::Dense(a, _), Type::Dense(b, _)) => a == b && ty.elements() == of.elements(),
+        (Type::Bits(_), Type::Bits(_)) => ty.elements() == of.elements(),
+        _ => ty == of,
+    }
+}
+
+/// Goes through the instructions in order and knows what is written.
+struct Walk<'a> {
+    name: &'static str,
+    residents: &'a [Resident],
+    storages: &'a [Taken],
+    values: &'a [Value],
+    /// By storage; the kernel, unless it is filled before step 0.
+    written: HashMap<usize, Option<Kernel>>,
+}
+
+impl Walk<'_> {
+    fn fill(&mut self, ports: &Ports) -> Result<(), ProgramError> {
+        for place in filled(ports) {
+            let value = &self.values[place.value];
+            if let Home::Storage(at) = value.home {
+                if self.storages[at].steps.start != 0 {
+                    return Err(self.value_fault(value, "is filled before step 0 but not live there"));
+                }
+                self.written.insert(at, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn instruction(&mut self, step: usize, message: &proto::Instruction) -> Result<Instruction, ProgramError> {
+        let (name, values) = (self.name, self.values);
+        let fault = |value: String, problem| ProgramError::Instruction {
+            sequence: name,
+            step,
+            op: message.op.clone(),
+            value,
+            problem,
+        };
+        let at = |index: u32| values.get(index as usize).ok_or_else(|| fault(index.to_string(), "is no value"));
+        let operands = message.operands.iter().map(|&it| at(it)).collect::<Result<Vec<_>, _>>()?;
+        let wanted = |&it: &u32| (it != NOT_WANTED).then(|| at(it)).transpose();
+        let results = message.results.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
+
+        let operand_types: Vec<_> = operands.iter().map(|it| &it.ty).collect();
+        let result_types: Vec<_> = results.iter().map(|it| it.map(|it| &it.ty)).collect();
+        let kernel = Kernel::parse(&message.op, &operand_types, &result_types, &message.attrs)
+            .map_err(|source| ProgramError::Kernel { sequence: name, step, op: message.op.clone(), source })?;
+
+        for operand in &operands {
+            self.readable(step, operand).map_err(|problem| fault(operand.name.clone(), problem))?;
+        }
+        self.positions(&kernel, &operands).map_err(|problem| fault(operands[1].name.clone(), problem))?;
+        for (slot, result) in results.iter().enumerate() {
+            let Some(result) = result else { continue };
+            let written = match kernel.in_place().get(slot) {
+                Some(&operand) => self.update(&kernel, &operands, operand, result),
+                None => self.write(step, &kernel, result),
+            };
+            written.map_err(|problem| fault(result.name.clone(), problem))?;
+        }
+        Ok(Instruction {
+            op: message.op.clone(),
+            kernel,
+            operands: operands.iter().map(|it| it.place).collect(),
+            results: results.iter().map(|it| it.map(|it| it.place)).collect(),
+        })
+    }
+
+    fn live(&self, step: usize, storage: usize) -> bool {
+        u32::try_from(step).is_ok_and(|it| self.storages[storage].steps.contains(&it))
+    }
+
+    fn readable(&self, step: usize, value: &Value) -> Result<(), &'static str> {
+        match value.home {
+            Home::Storage(at) if !self.live(step, at) => Err("is read while it is not live"),
+            Home::Storage(at) if !self.written.contains_key(&at) => Err("is read before it is written"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Positions in windows must be those of the same windows: kernels use them without looking.
+    fn positions(&self, kernel: &Kernel, operands: &[&Value]) -> Result<(), &'static str> {
+        let Kernel::MaxPoolGrad(pool) = kernel else { return Ok(()) };
+        let writer = match operands[1].home {
+            Home::Storage(at) => self.written.get(&at),
+            Home::Resident(_) => None,
+        };
+        match writer {
+            Some(Some(Kernel::MaxPool(it))) if it == pool => Ok(()),
+            _ => Err("does not come from the pooling with the same windows"),
+        }
+    }
+
+    fn write(&mut self, step: usize, kernel: &Kernel, value: &Value) -> Result<(), &'static str> {
+        match value.home {
+            Home::Resident(_) => Err("is a resident, which only an update may write"),
+            Home::Storage(at) if !self.live(step, at) => Err("is written while it is not live"),
+            Home::Storage(at) => match self.written.insert(at, Some(kernel.clone())) {
+                Some(_) => Err("is written twice"),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn update(&self, kernel: &Kernel, operands: &[&Value], operand: usize, result: &Value) -> Result<(), &'static str> {
+        let Home::Resident(at) = result.home else {
+            return Err("is no resident and cannot be updated");
+        };
+        let same = |it: &Value| it.home == result.home;
+        if !same(operands[operand]) || operands.iter().filter(|it| same(it)).count() != 1 {
+            return Err("is not the one operand that it updates");
+        }
+        let role = match kernel {
+            Kernel::BatchNormUpdate(_) => Role::Statistic,
+            _ if operand == 0 => Role::Param,
+            _ => Role::State,
+        };
+        match () {
+            () if self.name == "eval" => Err("is updated by an evaluation"),
+            () if self.residents[at].role != role => Err("has a role that this update may not change"),
+            () => Ok(()),
+        }
+    }
+
+    /// What the trainer reads at the end must have been written, and still be there.
+    fn read(&self, ports: &Ports, instructions: &[Instruction]) -> Result<(), ProgramError> {
+        for place in read(ports) {
+            let value = &self.values[place.value];
+            self.readable(instructions.len(), value).map_err(|_| {
+                self.value_fault(value, "is read after the last step but not written, or not live there")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn value_fault(&self, value: &Value, problem: &str) -> ProgramError {
+        ProgramError::Value { sequence: self.name, name: value.name.clone(), problem: problem.into() }
+    }
+}

@@ -1,0 +1,153 @@
+//! What is learned, and the values that the trainer fills and reads.
+
+use std::collections::{HashMap, HashSet};
+
+use razorc_proto::program::{self as proto, task::Loss};
+
+use super::{Home, Place, Ports, Value};
+use crate::error::ProgramError;
+use crate::types::{DType, Type};
+
+/// What does not depend on the sequences.
+pub(super) fn check(task: &proto::Task) -> Result<(), ProgramError> {
+    match Loss::try_from(task.loss) {
+        Err(_) | Ok(Loss::Unspecified) => Err(ProgramError::Task("has an unknown loss")),
+        _ if task.batch == 0 => Err(ProgramError::Task("has an empty batch")),
+        _ if task.inputs.is_empty() => Err(ProgramError::Task("has no inputs")),
+        _ => Ok(()),
+    }
+}
+
+/// Finds the ports of a sequence.
+pub(super) struct Finder<'a> {
+    pub sequence: &'static str,
+    pub task: &'a proto::Task,
+    pub values: &'a [Value],
+    names: HashMap<&'a str, usize>,
+}
+
+impl<'a> Finder<'a> {
+    pub fn new(sequence: &'static str, task: &'a proto::Task, values: &'a [Value]) -> Result<Self, ProgramError> {
+        let mut names = HashMap::new();
+        for (i, value) in values.iter().enumerate() {
+            if names.insert(value.name.as_str(), i).is_some() {
+                let problem = "is there twice".into();
+                return Err(ProgramError::Value { sequence, name: value.name.clone(), problem });
+            }
+        }
+        Ok(Finder { sequence, task, values, names })
+    }
+
+    /// The ports, well typed and in storages of their own.
+    pub fn ports(&self) -> Result<Ports, ProgramError> {
+        let task = self.task;
+        let train = self.sequence == "train";
+        let inputs = task.inputs.iter().map(|it| self.input(it)).collect::<Result<Vec<_>, _>>()?;
+        let rows = self.port("weight of the rows", &task.rows, &Type::f32(&[self.batch()]))?;
+        let prediction = self.prediction(!train)?;
+        let target = self.target(prediction)?;
+        let optional = |role, name: &String, needed: bool| {
+            let wanted = !name.is_empty() && (needed || self.names.contains_key(name.as_str()));
+            wanted.then(|| self.scalar(role, name)).transpose()
+        };
+        let ports = Ports {
+            inputs,
+            target,
+            rows,
+            learning_rate: optional("learning rate", &task.learning_rate, train)?.filter(|_| train),
+            step: optional("step", &task.step, train)?.filter(|_| train),
+            loss: self.scalar("loss", &task.loss_value)?,
+            correct: optional("count of right rows", &task.correct, !train)?,
+            prediction,
+        };
+        self.distinct(&ports)?;
+        Ok(ports)
+    }
+
+    fn batch(&self) -> usize {
+        usize::try_from(self.task.batch).unwrap_or(usize::MAX)
+    }
+
+    fn input(&self, name: &str) -> Result<Place, ProgramError> {
+        let value = self.value("input", name)?;
+        match &value.ty {
+            Type::Dense(DType::F32, _) => Ok(value.place),
+            other => Err(self.fault("input", name, format!("is {other} and should be dense f32"))),
+        }
+    }
+
+    fn prediction(&self, needed: bool) -> Result<Option<Place>, ProgramError> {
+        let (role, name) = ("prediction", &self.task.prediction);
+        if !needed && !self.names.contains_key(name.as_str()) {
+            return Ok(None);
+        }
+        let value = self.value(role, name)?;
+        match &value.ty {
+            Type::Dense(DType::F32, dims) if dims.first() == Some(&self.batch()) => Ok(Some(value.place)),
+            other => Err(self.fault(role, name, format!("is {other} and should be f32[{}, ..]", self.task.batch))),
+        }
+    }
+
+    fn target(&self, prediction: Option<Place>) -> Result<Place, ProgramError> {
+        let (role, name) = ("target", &self.task.target);
+        let value = self.value(role, name)?;
+        let wrong = |expected: String| self.fault(role, name, format!("is {} and should be {expected}", value.ty));
+        let classes = self.task.loss == Loss::CrossEntropy as i32;
+        let prediction = prediction.map(|it| &self.values[it.value].ty);
+        match (&value.ty, prediction) {
+            (Type::Dense(DType::I64, dims), _) if classes && **dims == [self.batch()] => Ok(value.place),
+            _ if classes => Err(wrong(format!("i64[{}]", self.task.batch))),
+            (ty, Some(prediction)) if ty == prediction => Ok(value.place),
+            (_, Some(prediction)) => Err(wrong(prediction.to_string())),
+            (Type::Dense(DType::F32, dims), None) if dims.first() == Some(&self.batch()) => Ok(value.place),
+            _ => Err(wrong(format!("f32[{}, ..]", self.task.batch))),
+        }
+    }
+
+    fn scalar(&self, role: &'static str, name: &str) -> Result<Place, ProgramError> {
+        self.port(role, name, &Type::f32(&[]))
+    }
+
+    fn port(&self, role: &'static str, name: &str, ty: &Type) -> Result<Place, ProgramError> {
+        let value = self.value(role, name)?;
+        if value.ty != *ty {
+            return Err(self.fault(role, name, format!("is {} and should be {ty}", value.ty)));
+        }
+        Ok(value.place)
+    }
+
+    fn value(&self, role: &'static str, name: &str) -> Result<&'a Value, ProgramError> {
+        let index = self.names.get(name).ok_or_else(|| self.fault(role, name, "is not there".into()))?;
+        Ok(&self.values[*index])
+    }
+
+    /// What is filled must not be filled twice, and nothing but predictions and losses may be a resident.
+    fn distinct(&self, ports: &Ports) -> Result<(), ProgramError> {
+        let mut homes = HashSet::new();
+        for place in filled(ports) {
+            let Value { name, home, .. } = &self.values[place.value];
+            if matches!(home, Home::Resident(_)) {
+                return Err(self.fault("input", name, "is a resident, which is never filled".into()));
+            }
+            if !homes.insert(home) {
+                return Err(self.fault("input", name, "is filled twice".into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&self, role: &'static str, name: &str, problem: String) -> ProgramError {
+        ProgramError::Port { sequence: self.sequence, role, name: name.into(), problem }
+    }
+}
+
+/// Values that are written before step 0.
+pub(super) fn filled(ports: &Ports) -> impl Iterator<Item = Place> {
+    let scalars = [Some(ports.target), Some(ports.rows), ports.learning_rate, ports.step];
+    ports.inputs.iter().copied().chain(scalars.into_iter().flatten())
+}
+
+/// Values that are read after the last step.
+pub(super) fn read(ports: &Ports) -> impl Iterator<Item = Place> {
+    [Some(ports.loss), ports.correct, ports.prediction].into_iter().flatten()
+}
