@@ -42,6 +42,7 @@ pub mod attrs;
 pub mod autodiff;
 pub mod graph;
 pub mod import;
+pub mod lower;
 pub mod ops;
 pub mod options;
 pub mod passes;

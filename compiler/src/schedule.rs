@@ -11,6 +11,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use crate::graph::{Graph, NodeId, Value};
+use crate::types::Type;
 use arena::Buffer;
 
 /// Of every offset and size in the arena, in bytes.
@@ -24,6 +25,8 @@ pub struct Schedule {
     pub storages: Vec<Storage>,
     /// Where each value is; a result that nothing reads is nowhere.
     pub places: BTreeMap<Value, Place>,
+    /// Values that can be read after the last step.
+    pub kept: Vec<Value>,
     /// Bytes of the dynamic part.
     pub peak: u64,
     /// Largest sum of live bytes of any step: no placement has a smaller peak.
@@ -59,5 +62,10 @@ pub fn schedule(graph: &Graph, kept: &[Value]) -> Schedule {
     let peak = check::check(&buffers, &plan.offsets).unwrap_or_else(|e| panic!("the plan of {}: {e}", graph.name));
     let storages = lives.into_iter().zip(&plan.offsets);
     let storages = storages.map(|((value, buffer), &offset)| Storage { value, offset, buffer }).collect();
-    Schedule { steps, storages, places, peak, bound: plan.bound }
+    Schedule { steps, storages, places, kept: kept.to_vec(), peak, bound: plan.bound }
+}
+
+/// Bytes that a value of this type takes in the arena.
+pub fn arena_bytes(ty: &Type) -> u64 {
+    ty.bytes().next_multiple_of(ALIGN)
 }

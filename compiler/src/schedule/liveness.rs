@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::arena::Buffer;
-use super::{ALIGN, Place};
+use super::{Place, arena_bytes};
 use crate::graph::{Graph, NodeId, Value};
 use crate::ops::Lower;
 
@@ -25,8 +25,7 @@ pub fn lifetimes(graph: &Graph, steps: &[NodeId], kept: &[Value]) -> (Vec<(Value
         graph.results(*node).into_iter().filter_map(|it| Some((it, step, *ends.get(&it)?))).collect::<Vec<_>>()
     });
     let lives = inputs.chain(made).map(|(value, first, end)| {
-        let bytes = graph.ty(value).bytes().max(1).next_multiple_of(ALIGN);
-        (value, Buffer { bytes, first: first as u32, end: end as u32 })
+        (value, Buffer { bytes: arena_bytes(graph.ty(value)), first: first as u32, end: end as u32 })
     });
     let lives: Vec<(Value, Buffer)> = lives.collect();
     let places = places(graph, &lives);
