@@ -1,4 +1,110 @@
-//! ONNX to forward graph.
+//! ONNX to forward graph: structure, names and weights from the model's own nodes; types and constants from tract.
+//!
+//! Import never changes the model. What has to be changed first is `prepare`'s work.
 
-/// How an ONNX node becomes nodes of the graph.
-pub type ImportRule = fn();
+mod activation;
+mod constant;
+mod conv;
+mod elementwise;
+mod facts;
+mod layout;
+mod linear;
+mod node;
+mod norm;
+mod pool;
+mod probe;
+mod reduce;
+mod roles;
+mod softmax;
+mod walk;
+mod weights;
+
+use std::collections::BTreeMap;
+
+use razorc_proto::Model;
+
+use crate::error::ImportError;
+use crate::graph::{Graph, Phase, Value};
+use crate::options::Options;
+use crate::types::Type;
+
+pub use node::{At, ImportRule, Refused};
+pub use weights::{Source, Weight};
+
+pub(crate) mod rules {
+    //! One function for each ONNX operator; the op table says which op it becomes.
+    pub use super::activation::*;
+    pub use super::constant::*;
+    pub use super::conv::*;
+    pub use super::elementwise::*;
+    pub use super::layout::*;
+    pub use super::linear::*;
+    pub use super::norm::*;
+    pub use super::pool::*;
+    pub use super::reduce::*;
+    pub use super::softmax::*;
+}
+pub(crate) use facts::{Facts, analyse};
+pub(crate) use probe::{Sizes, int_tensor, is_float, probe, real_inputs};
+
+/// What a model is imported for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// As the options say: batch statistics, running statistics updated, dropout.
+    Train,
+    /// Running statistics, no dropout. Weights are declared in the same roles as for training.
+    Eval,
+}
+
+/// A model's forward phase, and what its declarations are filled with.
+pub struct Imported {
+    /// Declarations and forward phase; also the updates of running statistics.
+    pub graph: Graph,
+    /// Every weight and constant tensor, by the name of its declaration.
+    pub weights: BTreeMap<String, Weight>,
+    /// What the model is fed, in its order.
+    pub inputs: Vec<Value>,
+    /// The 1-based number of the step, f32[]; none where nothing reads it.
+    pub step: Option<Value>,
+    /// The prediction, batch first. A Softmax (or Sigmoid) at the model's output that the loss brings along is left out.
+    pub output: Value,
+}
+
+/// Imports a (prepared) model. If the model has several outputs, the first one is what is trained.
+pub fn import(model: &Model, options: &Options, mode: Mode) -> Result<Imported, ImportError> {
+    let opset = walk::opset(model.proto())?;
+    let order = walk::live_nodes(model.graph())?;
+    let sizes =
+        Sizes { batch: Some(options.batch), bind: &options.bind, input_shapes: &options.input_shapes, other: None };
+    let probe = probe(model, &sizes)?;
+    let facts = analyse(&probe.model);
+    let roles = roles::Roles::new(options)?;
+    let walk = walk::Walk::new(model, opset, &facts, roles, options, mode);
+    let mut imported = walk.run(&order).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
+    imported.output = walk::prediction(&mut imported, options.loss);
+    walk::sweep(&mut imported);
+    check_output(model, &imported, options.batch).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
+    Ok(imported)
+}
+
+/// Shapes that only fail to fit because another batch is asked for are a matter of the batch.
+fn blame_batch(error: ImportError, baked: Option<u64>, asked: u64) -> ImportError {
+    match (error, baked) {
+        (e @ (ImportError::Shapes(_) | ImportError::OutputType { .. }), Some(baked)) => {
+            ImportError::FixedBatch { baked, asked, fault: e.to_string() }
+        }
+        (e, _) => e,
+    }
+}
+
+fn check_output(model: &Model, imported: &Imported, batch: u64) -> Result<(), ImportError> {
+    let name = walk::output_name(model.graph())?;
+    let ty: &Type = imported.graph.ty(imported.output);
+    if imported.graph.node(imported.output.node).phase != Phase::Forward {
+        return Err(ImportError::ConstantOutput(name.into()));
+    }
+    if !ty.is_f32() || ty.dims().first() != Some(&batch) {
+        return Err(ImportError::OutputType { name: name.into(), found: ty.to_string(), batch });
+    }
+    Ok(())
+}

@@ -40,6 +40,7 @@
 
 pub mod attrs;
 pub mod autodiff;
+pub mod error;
 pub mod graph;
 pub mod import;
 pub mod lower;

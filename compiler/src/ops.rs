@@ -34,7 +34,7 @@ pub struct OpDef {
     /// Names of the results; the first one is called after the value that it makes.
     pub results: &'static [&'static str],
     /// ONNX operators that become this op, and how.
-    pub import: &'static [(&'static str, ImportRule)],
+    pub import: Import,
     /// Types of the results from those of the operands.
     pub shape: fn(&[Type], &Attrs) -> Result<Vec<Type>, ShapeError>,
     /// How cotangents of the results become cotangents of the operands.
@@ -48,6 +48,9 @@ pub struct OpDef {
     /// What becomes of the op in a program.
     pub lower: Lower,
 }
+
+/// ONNX operators, and how each becomes an op.
+pub type Import = &'static [(&'static str, ImportRule)];
 
 /// How an op is differentiated.
 pub enum Gradient {

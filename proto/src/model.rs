@@ -76,6 +76,12 @@ impl Model {
         &self.proto
     }
 
+    /// The same file with other contents; external data still lies in its folder.
+    pub fn with_proto(&self, proto: ModelProto) -> Model {
+        let graph = proto.graph.or_else(|| Some(GraphProto::default()));
+        Model { path: self.path.clone(), digest: self.digest, proto: ModelProto { graph, ..proto } }
+    }
+
     /// The main graph.
     pub fn graph(&self) -> &GraphProto {
         self.proto.graph.as_ref().expect("a model without a graph is refused when it is read")

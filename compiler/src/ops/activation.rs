@@ -1,27 +1,32 @@
 //! Activations. Piecewise linear ones save a bit an element; smooth ones save what their derivative is made of.
 
 use super::rules::{all_floats, arity, broadcast, fail, floats, mask, same, same_pair, shaped, with_mask};
-use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
+use super::{Batch, Estimate, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
+use crate::import::rules;
 use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
-    masked("relu", |at| masked_vjp(at, 1.0, 0.0)),
-    masked("leaky_relu", |at| masked_vjp(at, 1.0, at.attrs().float_or("alpha", 0.01))),
-    masked("clip", |at| masked_vjp(at, 1.0, 0.0)),
-    masked("hard_sigmoid", |at| masked_vjp(at, at.attrs().float_or("alpha", 0.2), 0.0)),
+    masked("relu", &[("Relu", rules::relu)], |at| masked_vjp(at, 1.0, 0.0)),
+    masked("leaky_relu", &[("LeakyRelu", rules::leaky_relu)], |at| {
+        masked_vjp(at, 1.0, at.attrs().float_or("alpha", 0.01))
+    }),
+    masked("clip", &[("Clip", rules::clip)], |at| masked_vjp(at, 1.0, 0.0)),
+    masked("hard_sigmoid", &[("HardSigmoid", rules::hard_sigmoid)], |at| {
+        masked_vjp(at, at.attrs().float_or("alpha", 0.2), 0.0)
+    }),
     OpDef::made("masked_scale", &["dx"], |operands, _| {
         arity(operands, 2, 2)?;
         floats(operands, &[0])?;
         mask(&operands[1], operands[0].dims())?;
         Ok(vec![operands[0].clone()])
     }),
-    smooth("sigmoid", |at| from_result(at, "sigmoid_grad")),
+    smooth("sigmoid", &[("Sigmoid", rules::sigmoid)], |at| from_result(at, "sigmoid_grad")),
     OpDef::made("sigmoid_grad", &["dx"], same_pair),
-    smooth("tanh", |at| from_result(at, "tanh_grad")),
+    smooth("tanh", &[("Tanh", rules::tanh)], |at| from_result(at, "tanh_grad")),
     OpDef::made("tanh_grad", &["dx"], same_pair),
-    smooth("hard_swish", |at| {
+    smooth("hard_swish", &[("HardSwish", rules::hard_swish)], |at| {
         let (dy, x) = (at.cotangent(0), at.operand(0));
         at.grad(0, "hard_swish_grad", &[dy, x], Attrs::new());
     }),
@@ -29,7 +34,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "prelu",
         results: &["y", "mask"],
-        import: &[],
+        import: &[("PRelu", rules::prelu)],
         shape: prelu,
         gradient: Gradient::Rule(prelu_vjp),
         estimates: &[],
@@ -51,7 +56,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "dropout",
         results: &["y", "mask"],
-        import: &[],
+        import: &[("Dropout", rules::dropout)],
         shape: |operands, _| {
             all_floats(operands, 2, 2)?;
             Ok(vec![operands[0].clone(), Type::bits(operands[0].dims())])
@@ -64,11 +69,11 @@ pub const OPS: &[OpDef] = &[
     },
 ];
 
-const fn masked(name: &'static str, rule: fn(&mut Vjp<'_>)) -> OpDef {
+const fn masked(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
     OpDef {
         name,
         results: &["y", "mask"],
-        import: &[],
+        import,
         shape: with_mask,
         gradient: Gradient::Rule(rule),
         estimates: &[],
@@ -78,8 +83,8 @@ const fn masked(name: &'static str, rule: fn(&mut Vjp<'_>)) -> OpDef {
     }
 }
 
-const fn smooth(name: &'static str, rule: fn(&mut Vjp<'_>)) -> OpDef {
-    OpDef { results: &["y"], shape: same, ..masked(name, rule) }
+const fn smooth(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
+    OpDef { results: &["y"], shape: same, ..masked(name, import, rule) }
 }
 
 /// The derivative is `on` where the mask is set and `off` elsewhere.

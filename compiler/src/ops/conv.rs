@@ -4,13 +4,14 @@ use super::rules::{all_floats, dims, fail, shaped, sizes};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
+use crate::import::rules;
 use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
     OpDef {
         name: "conv",
         results: &["y"],
-        import: &[],
+        import: &[("Conv", rules::conv)],
         shape: conv,
         gradient: Gradient::Rule(vjp),
         estimates: &[],

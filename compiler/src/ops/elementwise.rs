@@ -1,13 +1,14 @@
 //! Arithmetic with numpy broadcasting.
 
 use super::rules::{all_floats, broadcast, same};
-use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
+use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
+use crate::import::rules;
 use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
-    binary("add", |at| {
+    binary("add", &[("Add", rules::add), ("Sum", rules::sum)], |at| {
         let dy = at.cotangent(0);
         for slot in [0, 1] {
             if at.wants(slot) {
@@ -15,7 +16,7 @@ pub const OPS: &[OpDef] = &[
             }
         }
     }),
-    binary("sub", |at| {
+    binary("sub", &[("Sub", rules::sub)], |at| {
         let dy = at.cotangent(0);
         if at.wants(0) {
             at.grad_reduced(0, dy);
@@ -25,7 +26,7 @@ pub const OPS: &[OpDef] = &[
             at.grad_reduced(1, negative);
         }
     }),
-    binary("mul", |at| {
+    binary("mul", &[("Mul", rules::mul)], |at| {
         let (dy, a, b) = (at.cotangent(0), at.operand(0), at.operand(1));
         for (slot, other) in [(0, b), (1, a)] {
             if at.wants(slot) {
@@ -34,7 +35,7 @@ pub const OPS: &[OpDef] = &[
             }
         }
     }),
-    binary("div", |at| {
+    binary("div", &[("Div", rules::div)], |at| {
         let (dy, b, y) = (at.cotangent(0), at.operand(1), at.result(0));
         let quotient = at.emit("div", &[dy, b], Attrs::new(), 0);
         if at.wants(0) {
@@ -49,7 +50,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "scale",
         results: &["y"],
-        import: &[],
+        import: &[("Neg", rules::neg)],
         shape: same,
         gradient: Gradient::Rule(|at| {
             let (dy, attrs) = (at.cotangent(0), at.attrs().clone());
@@ -62,11 +63,11 @@ pub const OPS: &[OpDef] = &[
     },
 ];
 
-const fn binary(name: &'static str, rule: fn(&mut Vjp<'_>)) -> OpDef {
+const fn binary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
     OpDef {
         name,
         results: &["y"],
-        import: &[],
+        import,
         shape: broadcasting,
         gradient: Gradient::Rule(rule),
         estimates: &[],

@@ -4,13 +4,21 @@ use super::rules::{all_floats, arity, fail, shaped, sizes};
 use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
+use crate::import::rules;
 use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
     OpDef {
         name: "reshape",
         results: &["y"],
-        import: &[],
+        import: &[
+            ("Reshape", rules::view),
+            ("Flatten", rules::view),
+            ("Squeeze", rules::view),
+            ("Unsqueeze", rules::view),
+            ("Identity", rules::view),
+            ("Cast", rules::cast),
+        ],
         shape: reshape,
         gradient: Gradient::Rule(|at| {
             let (dy, shape) = (at.cotangent(0), at.dims(at.operand(0)));
@@ -24,7 +32,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "transpose",
         results: &["y"],
-        import: &[],
+        import: &[("Transpose", rules::transpose)],
         shape: transpose,
         gradient: Gradient::Rule(|at| {
             let dy = at.cotangent(0);
@@ -41,7 +49,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "concat",
         results: &["y"],
-        import: &[],
+        import: &[("Concat", rules::concat)],
         shape: concat,
         gradient: Gradient::Rule(concat_vjp),
         estimates: &[],
@@ -52,7 +60,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "slice",
         results: &["y"],
-        import: &[],
+        import: &[("Slice", rules::slice), ("Split", rules::split)],
         shape: slice,
         gradient: Gradient::Rule(|at| {
             let (dy, shape) = (at.cotangent(0), at.dims(at.operand(0)));
@@ -74,7 +82,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "pad",
         results: &["y"],
-        import: &[],
+        import: &[("Pad", rules::pad)],
         shape: pad,
         gradient: Gradient::Rule(|at| {
             let (dy, shape) = (at.cotangent(0), at.dims(at.operand(0)));

@@ -4,13 +4,14 @@ use super::rules::{all_floats, dims, fail};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
+use crate::import::rules;
 use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
     OpDef {
         name: "linear",
         results: &["y"],
-        import: &[],
+        import: &[("MatMul", rules::mat_mul), ("Gemm", rules::gemm)],
         shape: linear,
         gradient: Gradient::Rule(linear_vjp),
         estimates: &[],

@@ -4,13 +4,14 @@ use super::rules::{all_floats, dims, fail, same, same_pair};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
+use crate::import::rules;
 use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
     OpDef {
         name: "batch_norm",
         results: &["y"],
-        import: &[],
+        import: &[("BatchNormalization", rules::batch_norm)],
         shape: |operands, _| {
             per_channel(operands, 5)?;
             Ok(vec![operands[0].clone()])
@@ -74,7 +75,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "lrn",
         results: &["y"],
-        import: &[],
+        import: &[("LRN", rules::lrn)],
         shape: same,
         gradient: Gradient::Rule(|at| {
             let (dy, x, attrs) = (at.cotangent(0), at.operand(0), at.attrs().clone());

@@ -5,13 +5,14 @@ use super::rules::{all_floats, dims, fail, floats, shaped, sizes};
 use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
+use crate::import::rules;
 use crate::types::{DType, Type};
 
 pub const OPS: &[OpDef] = &[
     OpDef {
         name: "max_pool",
         results: &["y", "index"],
-        import: &[],
+        import: &[("MaxPool", rules::max_pool), ("GlobalMaxPool", rules::global_max_pool)],
         shape: max_pool,
         gradient: Gradient::Rule(|at| {
             let (dy, index) = (at.cotangent(0), at.result(1));
@@ -36,7 +37,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "avg_pool",
         results: &["y"],
-        import: &[],
+        import: &[("AveragePool", rules::avg_pool)],
         shape: avg_pool,
         gradient: Gradient::Rule(|at| {
             let dy = at.cotangent(0);

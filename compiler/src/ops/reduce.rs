@@ -1,22 +1,23 @@
 //! Sums and means, and their inverse, expansion.
 
 use super::rules::{all_floats, broadcast, dims, fail, shaped, sizes};
-use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
+use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
+use crate::import::rules;
 use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
-    reduction("reduce_mean", |at| {
+    reduction("reduce_mean", MEANS, |at| {
         let (x, y) = (at.operand(0), at.result(0));
         let count = at.ty(x).elements() as f64 / at.ty(y).elements().max(1) as f64;
         expand_grad(at, 1.0 / count);
     }),
-    reduction("reduce_sum", |at| expand_grad(at, 1.0)),
+    reduction("reduce_sum", &[("ReduceSum", rules::reduce_sum)], |at| expand_grad(at, 1.0)),
     OpDef {
         name: "expand",
         results: &["y"],
-        import: &[],
+        import: &[("Expand", rules::expand)],
         shape: expand,
         gradient: Gradient::Rule(|at| {
             let dy = at.cotangent(0);
@@ -45,11 +46,13 @@ pub const OPS: &[OpDef] = &[
     }),
 ];
 
-const fn reduction(name: &'static str, rule: fn(&mut Vjp<'_>)) -> OpDef {
+const MEANS: Import = &[("ReduceMean", rules::reduce_mean), ("GlobalAveragePool", rules::global_average_pool)];
+
+const fn reduction(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
     OpDef {
         name,
         results: &["y"],
-        import: &[],
+        import,
         shape: reduce,
         gradient: Gradient::Rule(rule),
         estimates: &[],

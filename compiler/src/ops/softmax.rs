@@ -1,23 +1,24 @@
 //! Softmax and its logarithm along one axis.
 
 use super::rules::{all_floats, fail, same_pair};
-use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
+use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
+use crate::import::rules;
 use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
-    along_axis("softmax", |at| vjp(at, "softmax_grad")),
+    along_axis("softmax", &[("Softmax", rules::softmax)], |at| vjp(at, "softmax_grad")),
     OpDef::made("softmax_grad", &["dx"], same_pair),
-    along_axis("log_softmax", |at| vjp(at, "log_softmax_grad")),
+    along_axis("log_softmax", &[("LogSoftmax", rules::log_softmax)], |at| vjp(at, "log_softmax_grad")),
     OpDef::made("log_softmax_grad", &["dx"], same_pair),
 ];
 
-const fn along_axis(name: &'static str, rule: fn(&mut Vjp<'_>)) -> OpDef {
+const fn along_axis(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
     OpDef {
         name,
         results: &["y"],
-        import: &[],
+        import,
         shape,
         gradient: Gradient::Rule(rule),
         estimates: &[],

@@ -2,6 +2,7 @@
 
 use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
+use crate::import::rules;
 use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
@@ -10,7 +11,7 @@ pub const OPS: &[OpDef] = &[
     // Trained.
     source("param"),
     // Loaded, never updated.
-    source("frozen"),
+    OpDef { import: &[("ConstantOfShape", rules::constant_of_shape)], ..source("frozen") },
     // The optimizer's memory of a param; zero at the start.
     source("state"),
     // Running statistics, updated by the step itself.

@@ -1,0 +1,117 @@
+//! Why a model cannot become a trainer, or a trainer's weights no model.
+
+use std::fmt;
+
+use razorc_proto::TensorError;
+
+/// Why a model cannot be imported.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ImportError {
+    #[error("{} nodes of the model cannot be trained{}", .0.len(), Lines(.0))]
+    Unsupported(Vec<Refusal>),
+    #[error("the model leaves sizes open:{}", Lines(.0))]
+    OpenSizes(Vec<String>),
+    #[error(
+        "the model was exported with a fixed batch of {baked} and cannot run with {asked}; use `--batch {baked}`, or export it with a dynamic batch axis ({fault})"
+    )]
+    FixedBatch { baked: u64, asked: u64, fault: String },
+    #[error("the model's shapes do not fit together: {0}")]
+    Shapes(String),
+    #[error(
+        "opset {0} is not supported; razorc reads opsets 7 to 22 (convert the model with `onnx.version_converter`)"
+    )]
+    Opset(i64),
+    #[error("the model has functions of its own ({}); export it with functions inlined", .0.join(", "))]
+    Functions(Vec<String>),
+    #[error("the model has sparse initializers, which are not supported")]
+    Sparse,
+    #[error("the nodes of the model form a cycle through `{0}`")]
+    Cycle(String),
+    #[error("node {node} reads `{value}`, which nothing makes")]
+    Undefined { node: String, value: String },
+    #[error("`{0}` is made more than once")]
+    MadeTwice(String),
+    #[error("the model has no output")]
+    NoOutput,
+    #[error("the model's output `{0}` does not depend on its input")]
+    ConstantOutput(String),
+    #[error("the model's output `{name}` is {found}; razorc needs floats with the batch of {batch} as the first axis")]
+    OutputType { name: String, found: String, batch: u64 },
+    #[error("initializer `{name}` has impossible dimensions {dims:?}")]
+    WeightDims { name: String, dims: Vec<i64> },
+    #[error("`{name}` is no input of the model; its inputs are {}", .inputs.join(", "))]
+    NoSuchInput { name: String, inputs: Vec<String> },
+    #[error("input `{name}` has {axes} axes, but {given:?} is given for it")]
+    InputRank { name: String, axes: usize, given: Vec<u64> },
+    #[error("input `{name}` cannot have the sizes {dims:?}")]
+    InputDims { name: String, dims: Vec<u64> },
+    #[error("`{name}` names no size that the model's inputs leave open")]
+    NoSuchSize { name: String },
+    #[error("`{name}` is the model's batch; use `--batch`")]
+    BindsBatch { name: String },
+    #[error("`{pattern}` is not a pattern for names: {source}")]
+    Pattern { pattern: String, source: globset::Error },
+    #[error("`{option} {pattern}` matches no weight that can be trained; {hint}")]
+    NoMatch { option: &'static str, pattern: String, hint: String },
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+/// A node that cannot be trained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Name of the node, or of its first output where it has none.
+    pub node: String,
+    /// ONNX operator.
+    pub op: String,
+    /// Version of the operator set.
+    pub opset: i64,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// Why a model cannot get a fresh head.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum PrepareError {
+    #[error("cannot replace the classifier: {node} ({op}) {reason}; `--head-at VALUE` puts a fresh head at a value")]
+    Head { node: String, op: String, reason: String },
+    #[error("there is no value `{0}` in the model, so no head can start there")]
+    NoSuchValue(String),
+    #[error("a head cannot start at `{value}`, which is {found}; it needs floats with axes [N, C] or [N, C, ...]")]
+    HeadShape { value: String, found: String },
+    #[error("a head at `{0}` needs a number of classes (`--classes N`)")]
+    NoClasses(String),
+    #[error("{0} classes are too many for one classifier")]
+    TooManyClasses(u64),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+}
+
+/// Why tuned weights cannot go back into a model.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ExportError {
+    #[error("the model has no weight `{0}`; is this the model that the trainer was compiled from?")]
+    NoSuchWeight(String),
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {} (opset {}) {}", self.node, self.op, self.opset, self.reason)
+    }
+}
+
+/// Prints each item on a line of its own, below what came before.
+struct Lines<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Lines<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|it| write!(f, "\n  {it}"))
+    }
+}

@@ -1,0 +1,268 @@
+//! What an import rule may ask about its node, and how it adds to the graph.
+
+use razorc_proto::onnx::{AttributeProto, NodeProto};
+
+use super::Mode;
+use super::roles::Reading;
+use super::walk::Walk;
+use super::weights::{Source, Weight};
+use crate::attrs::Attrs;
+use crate::graph::{NodeId, Phase, Value};
+use crate::ops;
+use crate::options::BatchNorm;
+use crate::types::Type;
+
+/// How an ONNX node becomes nodes of the graph. The rule binds the node's first output, or says why it cannot.
+pub type ImportRule = fn(&mut At<'_, '_>) -> Result<(), Refused>;
+
+/// Why a node cannot be imported, to be read after its operator: "is not supported".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused(pub String);
+
+/// A refusal with this text.
+pub fn refuse<T>(reason: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused(reason.into()))
+}
+
+/// An ONNX node on its way into the graph.
+pub struct At<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+    node: &'w NodeProto,
+}
+
+impl<'w, 'a> At<'w, 'a> {
+    pub(super) fn new(walk: &'w mut Walk<'a>, node: &'w NodeProto) -> At<'w, 'a> {
+        At { walk, node }
+    }
+
+    /// Version of the operator set.
+    pub fn opset(&self) -> i64 {
+        self.walk.opset
+    }
+
+    /// The ONNX operator.
+    pub fn op_type(&self) -> &str {
+        self.node.op_type()
+    }
+
+    /// Whether input `slot` is there.
+    pub fn has(&self, slot: usize) -> bool {
+        self.node.input.get(slot).is_some_and(|it| !it.is_empty())
+    }
+
+    /// Number of inputs, absent ones in the middle included.
+    pub fn inputs(&self) -> usize {
+        self.node.input.len()
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.node.output.len()
+    }
+
+    /// Input `slot` as a tensor of floats.
+    pub fn input(&mut self, slot: usize) -> Result<Value, Refused> {
+        self.input_as(slot, Reading::Operand)
+    }
+
+    /// Input `slot` as a tensor of floats that is read in a way that decides whether it is trained.
+    pub fn input_as(&mut self, slot: usize, reading: Reading) -> Result<Value, Refused> {
+        let name = self.input_name(slot)?.to_string();
+        let value = self.walk.value(&name, reading)?;
+        match self.walk.graph.ty(value) {
+            ty if ty.is_f32() => Ok(value),
+            ty => refuse(format!("reads `{name}`, which is {ty}; only f32 is supported")),
+        }
+    }
+
+    /// Input `slot` as integers that are known when compiling; none where it is absent.
+    pub fn ints(&self, slot: usize) -> Result<Option<Vec<i64>>, Refused> {
+        self.known(slot, self.walk.facts.ints(self.input_name(slot).unwrap_or_default()))
+    }
+
+    /// Input `slot` as floats that are known when compiling; none where it is absent.
+    pub fn floats(&self, slot: usize) -> Result<Option<Vec<f32>>, Refused> {
+        self.known(slot, self.walk.facts.floats(self.input_name(slot).unwrap_or_default()))
+    }
+
+    /// Input `slot` as one float that is known when compiling; none where it is absent.
+    pub fn scalar(&self, slot: usize) -> Result<Option<f64>, Refused> {
+        match self.floats(slot)?.as_deref() {
+            None => Ok(None),
+            Some([value]) => Ok(Some((*value).into())),
+            Some(values) => refuse(format!("takes one number as input {slot}, has {}", values.len())),
+        }
+    }
+
+    /// Axes by attribute before opset `since`, by input 1 from then on; none where they are left out.
+    pub fn list(&self, name: &str, slot: usize, since: i64) -> Result<Option<Vec<i64>>, Refused> {
+        match self.opset() < since {
+            true => Ok(self.attr(name).map(|it| it.ints.clone())),
+            false => self.ints(slot),
+        }
+    }
+
+    /// An integer attribute.
+    pub fn int(&self, name: &str, default: i64) -> i64 {
+        self.attr(name).map_or(default, AttributeProto::i)
+    }
+
+    /// A float attribute.
+    pub fn float(&self, name: &str, default: f32) -> f64 {
+        self.attr(name).map_or(default, AttributeProto::f).into()
+    }
+
+    /// A list attribute; empty where it is absent.
+    pub fn int_list(&self, name: &str) -> Vec<i64> {
+        self.attr(name).map(|it| it.ints.clone()).unwrap_or_default()
+    }
+
+    /// A word; `default` where it is absent.
+    pub fn word(&self, name: &str, default: &str) -> String {
+        let bytes = self.attr(name).map_or(default.as_bytes(), |it| it.s());
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    /// The attribute of this name.
+    pub fn attr(&self, name: &str) -> Option<&'w AttributeProto> {
+        self.node.attribute.iter().find(|it| it.name() == name)
+    }
+
+    /// Axis sizes of a value in the graph.
+    pub fn dims(&self, value: Value) -> Vec<u64> {
+        self.walk.graph.ty(value).dims().to_vec()
+    }
+
+    /// Type of output `slot`, as tract found it.
+    pub fn output_type(&self, slot: usize) -> Result<&Type, Refused> {
+        let ty = self.node.output.get(slot).and_then(|it| self.walk.facts.ty(it));
+        ty.ok_or_else(|| Refused("has a result without a fixed shape".into()))
+    }
+
+    /// Axis sizes of output `slot`, as tract found them.
+    pub fn output_dims(&self, slot: usize) -> Result<Vec<u64>, Refused> {
+        Ok(self.output_type(slot)?.dims().to_vec())
+    }
+
+    /// An axis counted from the front, `axis` may count from the back.
+    pub fn axis(&self, axis: i64, rank: usize) -> Result<usize, Refused> {
+        let from_front = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
+        match usize::try_from(from_front) {
+            Ok(it) if it < rank => Ok(it),
+            _ => refuse(format!("has axis {axis}, but its input has {rank} axes")),
+        }
+    }
+
+    /// Whether a value depends on an input of the model.
+    pub fn is_data(&self, value: Value) -> bool {
+        self.walk.is_data(value)
+    }
+
+    /// The operand and attributes of the node that made `value`, if that is a `op`.
+    pub fn made_by(&self, value: Value, op: &str) -> Option<(Value, &Attrs)> {
+        let graph = &self.walk.graph;
+        let node = graph.node(value.node);
+        (node.op.name == op).then(|| (graph.operands(value.node)[0], &node.attrs))
+    }
+
+    /// Whether BatchNormalization takes the statistics of the batch.
+    pub fn batch_statistics(&self) -> bool {
+        self.walk.mode == Mode::Train && self.walk.options.batch_norm == BatchNorm::Train
+    }
+
+    /// Seed for a node that draws numbers, another one for each node; none where nothing is to be drawn.
+    pub fn dropout_seed(&self) -> Option<i64> {
+        let drops = self.walk.mode == Mode::Train && self.walk.options.dropout;
+        let name = self.node.output.first().map_or("", String::as_str);
+        // FNV-1a: the same on every machine and in every version.
+        let hash =
+            name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        drops.then(|| ((hash ^ self.walk.options.seed) & i64::MAX as u64) as i64)
+    }
+
+    /// The number of the step, an input.
+    pub fn step(&mut self) -> Value {
+        self.walk.step()
+    }
+
+    /// Declares a constant that is the same everywhere as the node's output.
+    pub fn finish_fill(&mut self, fill: f32) -> Result<(), Refused> {
+        let (name, dims) = (self.output_name(0).to_string(), self.output_dims(0)?);
+        let value = self.walk.declare(&name, "frozen", Weight { dims, source: Source::Fill(fill), initializer: None });
+        self.finish(value);
+        Ok(())
+    }
+
+    /// Adds a node on the way to the output; returns its first result.
+    pub fn emit(&mut self, op: &str, operands: &[Value], attrs: Attrs, suffix: &str) -> Result<Value, Refused> {
+        let name = format!("{}.{suffix}", self.output_name(0));
+        self.walk.add(op, operands, attrs, &name)
+    }
+
+    /// Adds the node that makes output 0; returns it.
+    pub fn make(&mut self, op: &str, operands: &[Value], attrs: Attrs) -> Result<NodeId, Refused> {
+        self.make_output(0, op, operands, attrs)
+    }
+
+    /// Adds the node that makes an output; returns it.
+    pub fn make_output(&mut self, slot: usize, op: &str, operands: &[Value], attrs: Attrs) -> Result<NodeId, Refused> {
+        let name = self.output_name(slot).to_string();
+        let value = self.walk.add(op, operands, attrs, &name)?;
+        self.walk.bind(&name, value);
+        Ok(value.node)
+    }
+
+    /// Output 0 is this value.
+    pub fn finish(&mut self, value: Value) {
+        let name = self.output_name(0).to_string();
+        self.walk.bind(&name, value);
+    }
+
+    /// Output 0 is this value with other axes.
+    pub fn finish_reshaped(&mut self, value: Value) -> Result<(), Refused> {
+        let shape = self.output_dims(0)?;
+        if self.dims(value) == shape {
+            self.finish(value);
+            return Ok(());
+        }
+        self.make("reshape", &[value], Attrs::new().with("shape", shape.as_slice()))?;
+        Ok(())
+    }
+
+    /// Adds a node that the step runs after its gradients, such as an update of statistics.
+    pub fn update(&mut self, op: &str, operands: &[Value], attrs: Attrs) -> Result<(), Refused> {
+        let added = self.walk.graph.add(Phase::Update, ops::get(op), operands, attrs, "");
+        added.map(|_| ()).map_err(|e| Refused(e.to_string()))
+    }
+
+    /// Checks each output against what tract found.
+    pub(super) fn check(&self) -> Result<(), Refused> {
+        for name in self.node.output.iter().filter(|it| !it.is_empty()) {
+            let made = self.walk.bound(name).map(|it| self.walk.graph.ty(it));
+            match (made, self.walk.facts.ty(name)) {
+                (Some(made), Some(expected)) if made != expected => {
+                    return refuse(format!("makes {expected} by one rule and {made} by another; please report this"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn known<T>(&self, slot: usize, constant: Option<T>) -> Result<Option<T>, Refused> {
+        match (self.has(slot), constant) {
+            (false, _) => Ok(None),
+            (true, Some(constant)) => Ok(Some(constant)),
+            (true, None) => refuse(format!("has an input {slot} (`{}`) that is no constant", self.node.input[slot])),
+        }
+    }
+
+    fn input_name(&self, slot: usize) -> Result<&'w str, Refused> {
+        let name = self.node.input.get(slot).map(String::as_str).filter(|it| !it.is_empty());
+        name.ok_or_else(|| Refused(format!("lacks input {slot}")))
+    }
+
+    fn output_name(&self, slot: usize) -> &'w str {
+        self.node.output.get(slot).map_or("", String::as_str)
+    }
+}
