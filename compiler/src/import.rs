@@ -44,8 +44,8 @@ pub(crate) mod rules {
     pub use super::reduce::*;
     pub use super::softmax::*;
 }
-pub(crate) use facts::{Facts, analyse};
-pub(crate) use probe::{Sizes, int_tensor, is_float, probe, real_inputs};
+use facts::analyse;
+use probe::{Sizes, probe};
 
 /// What a model is imported for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -177,7 +177,7 @@ impl<'w, 'a> At<'w, 'a> {
         // FNV-1a: the same on every machine and in every version.
         let hash =
             name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-        drops.then(|| ((hash ^ self.walk.options.seed) & i64::MAX as u64) as i64)
+        drops.then_some(((hash ^ self.walk.options.seed) & i64::MAX as u64) as i64)
     }
 
     /// The number of the step, an input.
