@@ -17,6 +17,7 @@ use crate::error::{ImportError, Refusal};
 use crate::graph::{Graph, Phase, Value};
 use crate::ops;
 use crate::options::{Loss, Options};
+use crate::step::scalar_step;
 use crate::types::Type;
 
 /// State of the walk.
@@ -193,7 +194,7 @@ impl<'a> Walk<'a> {
     /// The number of the step, an input.
     pub fn step(&mut self) -> Value {
         let graph = &mut self.graph;
-        *self.step.get_or_insert_with(|| graph.declare("input", "step", Type::f32(&[])))
+        *self.step.get_or_insert_with(|| scalar_step(graph))
     }
 
     /// Adds a node to the forward phase.
