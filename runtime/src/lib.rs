@@ -1,11 +1,13 @@
 //! Runs compiled trainers: checks them, executes them, feeds them data, keeps checkpoints.
 
 pub mod arena;
+pub mod data;
 pub mod error;
 pub mod kernels;
 pub mod memory;
 pub mod metrics;
 pub mod pool;
 pub mod program;
+pub mod rng;
 pub mod schedule;
 pub mod types;

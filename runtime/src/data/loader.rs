@@ -1,0 +1,304 @@
+//! Batches, prepared in the background.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+
+use super::fill::{Filler, Piece};
+use super::select::SHUFFLE;
+use super::{DataError, Dataset, Transform};
+use crate::rng::Rng;
+
+/// Which rows come when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Training: epoch after epoch without end, shuffled anew for each. Rows that do not fill a last batch are left
+    /// out of the epoch. Starts anywhere, and gives what a loader that came there by itself would give.
+    Shuffled {
+        /// Decides the order and the augmentation, together with the epoch.
+        seed: u64,
+        /// Epoch of the first batch, from 0.
+        epoch: u64,
+        /// Number of the first batch in its epoch, from 0; one past the last starts the next epoch.
+        batch: u64,
+    },
+    /// Evaluation: every row once, in order, without augmentation. The last batch is filled up with rows of zeros whose
+    /// weight is 0.
+    Sequential,
+}
+
+/// Prepares batches on threads of its own. Memory is bounded by [`Loader::bytes`].
+pub struct Loader {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    current: Piece,
+    next: u64,
+    failed: bool,
+    bytes: usize,
+}
+
+/// A batch, to be read before the next one is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Epoch from 0; 0 in evaluation.
+    pub epoch: u64,
+    /// Number in the epoch, from 0.
+    pub number: u64,
+    /// Rows that are not padding.
+    pub len: usize,
+    /// The model's input, `[batch, ..]`.
+    pub input: &'a [f32],
+    /// What the loss compares with.
+    pub targets: Targets<'a>,
+    /// Weights of the rows, `[batch]`: 1, or 0 for padding.
+    pub rows: &'a [f32],
+}
+
+/// What the loss compares with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Targets<'a> {
+    /// Class indices, `[batch]`.
+    Classes(&'a [i64]),
+    /// Numbers, `[batch, ..]`.
+    Values(&'a [f32]),
+}
+
+/// Work is cut into pieces of a few rows, numbered through all batches and epochs. Piece `i` lies in slot
+/// `i % slots.len()`, so pieces are at most one round ahead of the reader.
+struct Shared {
+    plan: Plan,
+    filler: Filler,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    slots: Vec<Slot>,
+    /// Piece that the next idle worker takes.
+    next: u64,
+    /// Pieces that the reader is done with.
+    read: u64,
+    /// Orders of the epochs in work, at most two.
+    orders: Vec<(u64, Arc<[u32]>)>,
+    stop: bool,
+}
+
+enum Slot {
+    Free(Piece),
+    Taken,
+    Done(Result<Piece, DataError>),
+}
+
+/// The arithmetic of pieces.
+struct Plan {
+    order: Order,
+    n_rows: usize,
+    batch: usize,
+    /// Rows of a piece; the last one of a batch may have fewer.
+    rows: usize,
+    /// Of an epoch.
+    n_batches: u64,
+}
+
+impl Loader {
+    /// Starts `threads` threads (at least one) that prepare batches of `batch` rows.
+    ///
+    /// # Errors
+    /// If the transform does not fit the input, the rows of a shuffled data set do not fill one batch, or its position
+    /// is absurd.
+    pub fn new(
+        dataset: &Dataset,
+        transform: &Transform,
+        batch: usize,
+        order: Order,
+        threads: usize,
+    ) -> Result<Loader, DataError> {
+        let (n_rows, batch, threads) = (dataset.len(), batch.max(1), threads.max(1));
+        let n_batches = match order {
+            Order::Shuffled { .. } if n_rows < batch => {
+                return Err(DataError::BatchTooLarge { rows: n_rows, batch });
+            }
+            Order::Shuffled { .. } => n_rows / batch,
+            Order::Sequential => n_rows.div_ceil(batch),
+        };
+        let plan = Plan { order, n_rows, batch, rows: batch.div_ceil(2 * threads), n_batches: n_batches as u64 };
+        let filler = Filler::new(dataset, transform)?;
+        let slots: Vec<Slot> = (0..plan.pieces()).map(|_| Slot::Free(filler.piece(plan.rows))).collect();
+        let current = filler.piece(batch);
+        let orders = 2 * 4 * n_rows;
+        let pieces = slots.len() * filler.piece_bytes(plan.rows);
+        let bytes = dataset.bytes() + orders + filler.piece_bytes(batch) + pieces + threads * filler.scratch_bytes();
+        let next = plan.first_batch()?;
+        let first = next * plan.pieces();
+        let state = State { slots, next: first, read: first, orders: Vec::new(), stop: false };
+        let shared = Arc::new(Shared { plan, filler, state: Mutex::new(state), changed: Condvar::new() });
+        let workers = (0..threads)
+            .map(|_| {
+                let shared = shared.clone();
+                std::thread::spawn(move || shared.work())
+            })
+            .collect();
+        Ok(Loader { shared, workers, current, next, failed: false, bytes })
+    }
+
+    /// Waits for the next batch; none after the last one of an evaluation.
+    ///
+    /// # Errors
+    /// If a file changed after its data set was opened. Nothing comes after an error.
+    pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>, DataError> {
+        let plan = &self.shared.plan;
+        if self.failed || plan.order == Order::Sequential && plan.n_batches <= self.next {
+            return Ok(None);
+        }
+        for piece in 0..plan.pieces() {
+            let at = piece as usize * plan.rows;
+            let read = self.shared.read(self.next * plan.pieces() + piece, |piece| self.current.put(at, piece));
+            self.failed = read.is_err();
+            read?;
+        }
+        let (epoch, number) = (self.next / plan.n_batches, self.next % plan.n_batches);
+        self.next += 1;
+        let len = plan.batch.min(plan.n_rows - number as usize * plan.batch);
+        Ok(Some(Batch {
+            epoch,
+            number,
+            len,
+            input: &self.current.input,
+            targets: self.current.targets(),
+            rows: &self.current.weights,
+        }))
+    }
+
+    /// Batches of an epoch.
+    pub fn batches(&self) -> u64 {
+        self.shared.plan.n_batches
+    }
+
+    /// Bytes of memory that data takes while batches are prepared: the data set's, batches, and an upper estimate of
+    /// what decoding takes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker catches the panics of its work.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn work(&self) {
+        let mut scratch = self.filler.scratch();
+        while let Some((idx, mut piece)) = self.take() {
+            let (epoch, rows) = self.plan.rows_of(idx);
+            let order = self.order(epoch);
+            let augment = match self.plan.order {
+                Order::Shuffled { seed, .. } => Some([seed, epoch]),
+                Order::Sequential => None,
+            };
+            let row = rows.start;
+            let order = rows.map(|place| order.get(place).copied());
+            let filled = catch_unwind(AssertUnwindSafe(|| self.filler.fill(&mut piece, order, augment, &mut scratch)));
+            let result = filled.unwrap_or_else(|_| Err(DataError::Worker { row, reason: "a panic".into() }));
+            self.put(idx, result.map(|()| piece));
+        }
+    }
+
+    /// A piece to prepare, once its slot is free; none when the loader ends.
+    fn take(&self) -> Option<(u64, Piece)> {
+        let mut state = self.lock();
+        loop {
+            let (idx, n) = (state.next, state.slots.len() as u64);
+            let last = self.plan.order == Order::Sequential && self.plan.n_batches * self.plan.pieces() <= idx;
+            if state.stop || last {
+                return None;
+            }
+            if idx < state.read + n {
+                let slot = &mut state.slots[(idx % n) as usize];
+                let Slot::Free(piece) = std::mem::replace(slot, Slot::Taken) else { return None };
+                state.next += 1;
+                return Some((idx, piece));
+            }
+            state = self.wait(state);
+        }
+    }
+
+    fn put(&self, idx: u64, piece: Result<Piece, DataError>) {
+        let mut state = self.lock();
+        let n = state.slots.len() as u64;
+        state.slots[(idx % n) as usize] = Slot::Done(piece);
+        self.changed.notify_all();
+    }
+
+    /// Waits for a piece, hands it to `then` and frees its slot.
+    fn read(&self, idx: u64, then: impl FnOnce(&Piece)) -> Result<(), DataError> {
+        let mut state = self.lock();
+        let slot = (idx % state.slots.len() as u64) as usize;
+        while !matches!(state.slots[slot], Slot::Done(_)) || idx != state.read {
+            state = self.wait(state);
+        }
+        let Slot::Done(piece) = std::mem::replace(&mut state.slots[slot], Slot::Taken) else { return Ok(()) };
+        drop(state);
+        let piece = piece?;
+        then(&piece);
+        let mut state = self.lock();
+        state.slots[slot] = Slot::Free(piece);
+        state.read += 1;
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Rows of the data set in the order of an epoch.
+    fn order(&self, epoch: u64) -> Arc<[u32]> {
+        let mut state = self.lock();
+        if let Some((_, order)) = state.orders.iter().find(|(it, _)| *it == epoch) {
+            return order.clone();
+        }
+        let order: Arc<[u32]> = self.filler.order(|rows| {
+            if let Order::Shuffled { seed, .. } = self.plan.order {
+                Rng::keyed(&[seed, SHUFFLE, epoch]).shuffle(rows);
+            }
+        });
+        state.orders.retain(|(it, _)| epoch <= it + 1);
+        state.orders.push((epoch, order.clone()));
+        order
+    }
+}
+
+impl Plan {
+    /// Pieces of a batch.
+    fn pieces(&self) -> u64 {
+        self.batch.div_ceil(self.rows) as u64
+    }
+
+    /// Number of the first batch, counted through the epochs.
+    fn first_batch(&self) -> Result<u64, DataError> {
+        let Order::Shuffled { epoch, batch, .. } = self.order else { return Ok(0) };
+        let first = epoch.checked_mul(self.n_batches).and_then(|it| it.checked_add(batch));
+        // A position comes from a checkpoint; pieces are counted in 64 bits too.
+        first.filter(|&first| first < 1 << 40).ok_or(DataError::Position { epoch, batch })
+    }
+
+    /// Epoch of a piece, and its places in the epoch's order; places past the end are padding.
+    fn rows_of(&self, piece: u64) -> (u64, std::ops::Range<usize>) {
+        let (batch, piece) = (piece / self.pieces(), piece as usize % self.pieces() as usize);
+        let (epoch, number) = (batch / self.n_batches, (batch % self.n_batches) as usize);
+        let start = number * self.batch + piece * self.rows;
+        let end = number * self.batch + self.batch.min((piece + 1) * self.rows);
+        (epoch, start..end)
+    }
+}
