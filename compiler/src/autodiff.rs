@@ -7,6 +7,9 @@ use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Gradient};
 use crate::types::Type;
 
+/// Name of the stage, for `inspect`.
+pub const STAGE: &str = "autodiff";
+
 /// Appends the backward phase; returns the gradient of `loss` with respect to each param that it depends on.
 ///
 /// Only what lies between `params` and `loss` gets a cotangent: what is frozen costs neither gradient nor saved memory.

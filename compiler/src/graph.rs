@@ -148,6 +148,32 @@ impl Graph {
         self.order.retain(|&it| it != node);
     }
 
+    /// Turns a node into an instance of another op. Its results keep their names; new ones are named after the first.
+    pub fn rewrite(
+        &mut self,
+        node: NodeId,
+        op: &'static OpDef,
+        operands: &[Value],
+        attrs: Attrs,
+    ) -> Result<(), ShapeError> {
+        let operand_types: Vec<Type> = operands.iter().map(|it| self.ty(*it).clone()).collect();
+        let types = (op.shape)(&operand_types, &attrs)?;
+        let first = self.nodes[node].outputs[0].name.clone();
+        for (result, ty) in types.into_iter().enumerate() {
+            if let Some(output) = self.nodes[node].outputs.get_mut(result) {
+                output.ty = ty;
+                continue;
+            }
+            let name = self.free_name(&format!("{first}.{}", op.results.get(result).unwrap_or(&"more")));
+            self.names.insert(name.clone(), Value { node, result });
+            self.nodes[node].outputs.push(Output { name, ty });
+        }
+        self.nodes[node].op = op;
+        self.nodes[node].attrs = attrs;
+        self.set_operands(node, operands);
+        Ok(())
+    }
+
     /// Makes `node` read these operands.
     pub fn set_operands(&mut self, node: NodeId, operands: &[Value]) {
         let old: Vec<_> = self.nodes.edges_directed(node, Incoming).map(|it| it.id()).collect();

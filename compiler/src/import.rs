@@ -47,18 +47,9 @@ pub(crate) mod rules {
 use facts::analyse;
 use probe::{Sizes, probe};
 
-/// What a model is imported for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// As the options say: batch statistics, running statistics updated, dropout.
-    Train,
-    /// Running statistics, no dropout. Weights are declared in the same roles as for training.
-    Eval,
-}
-
 /// A model's forward phase, and what its declarations are filled with.
 pub struct Imported {
-    /// Declarations and forward phase; also the updates of running statistics.
+    /// Declarations and forward phase. Normalization is by running statistics; dropout is there if it is asked for.
     pub graph: Graph,
     /// Every weight and constant tensor, by the name of its declaration.
     pub weights: BTreeMap<String, Weight>,
@@ -71,7 +62,7 @@ pub struct Imported {
 }
 
 /// Imports a (prepared) model. If the model has several outputs, the first one is what is trained.
-pub fn import(model: &Model, options: &Options, mode: Mode) -> Result<Imported, ImportError> {
+pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError> {
     let opset = walk::opset(model.proto())?;
     let order = walk::live_nodes(model.graph())?;
     let sizes =
@@ -79,7 +70,7 @@ pub fn import(model: &Model, options: &Options, mode: Mode) -> Result<Imported, 
     let probe = probe(model, &sizes)?;
     let facts = analyse(&probe.model);
     let roles = roles::Roles::new(options)?;
-    let walk = walk::Walk::new(model, opset, &facts, roles, options, mode);
+    let walk = walk::Walk::new(model, opset, &facts, roles, options);
     let mut imported = walk.run(&order).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
     imported.output = walk::prediction(&mut imported, options.loss);
     walk::sweep(&mut imported);

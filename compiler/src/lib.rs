@@ -40,6 +40,7 @@
 
 pub mod attrs;
 pub mod autodiff;
+mod compile;
 pub mod error;
 pub mod graph;
 pub mod import;
@@ -52,3 +53,5 @@ pub mod step;
 pub mod text;
 pub mod types;
 pub mod verify;
+
+pub use compile::{CompileError, Compiled, Graphs, compile, graphs, text_after};

@@ -29,48 +29,63 @@ pub const FORWARD: &[Pass] = &[Pass {
     },
 }];
 
-/// Passes over the whole step, in order.
-pub const STEP: &[Pass] = &[
+/// Passes over the whole step before anything is pruned, in order.
+pub const CLEANING: &[Pass] = &[
     Pass { name: "rebuild-views", run: |graph, _| rebuild_views::run(graph) },
-    Pass {
-        name: "back-razor",
-        run: |graph, options| {
-            back_razor::run(graph, &options.razor, options.batch);
-        },
-    },
     Pass { name: "dead-code", run: |graph, _| dead_code::run(graph, &ends(graph)) },
 ];
+
+/// Passes that prune what is saved.
+pub const STEP: &[Pass] = &[Pass {
+    name: "back-razor",
+    run: |graph, options| {
+        back_razor::run(graph, &options.razor, options.batch);
+    },
+}];
 
 /// Passes that make the evaluation graph of a forward phase.
 pub const EVALUATION: &[Pass] = &[Pass { name: "evaluation", run: |graph, _| evaluation::run(graph) }];
 
 /// There is no such pass.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("`{name}` is not a pass; there are {}", names().join(", "))]
+#[error("`{name}` is no stage of compiling; there are import, autodiff, {}", names().join(", "))]
 pub struct UnknownPass {
     name: String,
 }
 
+impl UnknownPass {
+    pub(crate) fn new(name: &str) -> UnknownPass {
+        UnknownPass { name: name.to_string() }
+    }
+}
+
 /// Names of all passes, in the order in which they run.
 pub fn names() -> Vec<&'static str> {
-    [FORWARD, STEP, EVALUATION].iter().flat_map(|it| it.iter()).map(|it| it.name).collect()
+    all().map(|it| it.name).collect()
 }
 
 /// Runs one pass by its name.
 pub fn run(name: &str, graph: &mut Graph, options: &Options) -> Result<(), UnknownPass> {
-    let all = [FORWARD, STEP, EVALUATION];
-    let pass = all.iter().flat_map(|it| it.iter()).find(|it| it.name == name);
-    let pass = pass.ok_or_else(|| UnknownPass { name: name.to_string() })?;
+    let pass = all().find(|it| it.name == name).ok_or_else(|| UnknownPass::new(name))?;
     apply(pass, graph, options);
     Ok(())
+}
+
+fn all() -> impl Iterator<Item = &'static Pass> {
+    [FORWARD, CLEANING, STEP, EVALUATION].into_iter().flatten()
 }
 
 /// Runs a pass. In debug builds a graph that breaks a rule afterwards is a bug of the pass.
 pub(crate) fn apply(pass: &Pass, graph: &mut Graph, options: &Options) {
     (pass.run)(graph, options);
+    check(pass.name, graph);
+}
+
+/// In debug builds, panics if a graph breaks a rule after `stage`.
+pub(crate) fn check(stage: &str, graph: &Graph) {
     if cfg!(debug_assertions) {
         let faults = verify(graph);
-        assert!(faults.is_empty(), "after {}: {faults:#?}\n{graph}", pass.name);
+        assert!(faults.is_empty(), "after {stage}: {faults:#?}\n{graph}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use razorc_compiler::graph::Phase;
-use razorc_compiler::import::{Imported, Mode, import};
+use razorc_compiler::import::{Imported, import};
 use razorc_compiler::options::Options;
 use razorc_proto::Model;
 
@@ -19,7 +19,7 @@ fn shared(name: &str) -> Option<Model> {
 }
 
 fn imported(model: &Model, options: &Options) -> Imported {
-    import(model, options, Mode::Train).unwrap_or_else(|e| panic!("{model:?}: {e}"))
+    import(model, options).unwrap_or_else(|e| panic!("{model:?}: {e}"))
 }
 
 const CNNS: &[&str] = &[

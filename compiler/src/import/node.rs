@@ -2,14 +2,11 @@
 
 use razorc_proto::onnx::{AttributeProto, NodeProto};
 
-use super::Mode;
 use super::roles::Reading;
 use super::walk::Walk;
 use super::weights::{Source, Weight};
 use crate::attrs::Attrs;
-use crate::graph::{NodeId, Phase, Value};
-use crate::ops;
-use crate::options::BatchNorm;
+use crate::graph::{NodeId, Value};
 use crate::types::Type;
 
 /// How an ONNX node becomes nodes of the graph. The rule binds the node's first output, or says why it cannot.
@@ -165,19 +162,13 @@ impl<'w, 'a> At<'w, 'a> {
         (node.op.name == op).then(|| (graph.operands(value.node)[0], &node.attrs))
     }
 
-    /// Whether BatchNormalization takes the statistics of the batch.
-    pub fn batch_statistics(&self) -> bool {
-        self.walk.mode == Mode::Train && self.walk.options.batch_norm == BatchNorm::Train
-    }
-
     /// Seed for a node that draws numbers, another one for each node; none where nothing is to be drawn.
     pub fn dropout_seed(&self) -> Option<i64> {
-        let drops = self.walk.mode == Mode::Train && self.walk.options.dropout;
         let name = self.node.output.first().map_or("", String::as_str);
         // FNV-1a: the same on every machine and in every version.
         let hash =
             name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-        drops.then_some(((hash ^ self.walk.options.seed) & i64::MAX as u64) as i64)
+        self.walk.options.dropout.then_some(((hash ^ self.walk.options.seed) & i64::MAX as u64) as i64)
     }
 
     /// The number of the step, an input.
@@ -227,12 +218,6 @@ impl<'w, 'a> At<'w, 'a> {
         }
         self.make("reshape", &[value], Attrs::new().with("shape", shape.as_slice()))?;
         Ok(())
-    }
-
-    /// Adds a node that the step runs after its gradients, such as an update of statistics.
-    pub fn update(&mut self, op: &str, operands: &[Value], attrs: Attrs) -> Result<(), Refused> {
-        let added = self.walk.graph.add(Phase::Update, ops::get(op), operands, attrs, "");
-        added.map(|_| ()).map_err(|e| Refused(e.to_string()))
     }
 
     /// Checks each output against what tract found.

@@ -3,7 +3,6 @@
 use super::node::{At, Refused, refuse};
 use super::roles::Reading;
 use crate::attrs::Attrs;
-use crate::graph::Value;
 
 /// BatchNormalization: what it means is the caller's choice, not the file's `training_mode`.
 pub fn batch_norm(at: &mut At<'_, '_>) -> Result<(), Refused> {
@@ -13,18 +12,9 @@ pub fn batch_norm(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let x = at.input(0)?;
     let (scale, bias) = (at.input_as(1, Reading::NormAffine)?, at.input_as(2, Reading::NormAffine)?);
     let (mean, var) = (at.input_as(3, Reading::NormStatistic)?, at.input_as(4, Reading::NormStatistic)?);
-    let epsilon = Attrs::new().with("epsilon", at.float("epsilon", 1e-5));
-    if !at.batch_statistics() {
-        at.make("batch_norm", &[x, scale, bias, mean, var], epsilon)?;
-        return Ok(());
-    }
-    let dims = at.dims(x);
-    let count = dims.iter().product::<u64>() / dims.get(1).copied().unwrap_or(1).max(1);
-    let node = at.make("batch_norm_train", &[x, scale, bias], epsilon.clone())?;
-    let [batch_mean, batch_rstd] = [1, 2].map(|result| Value { node, result });
-    let attrs = Attrs::new().with("momentum", at.float("momentum", 0.9));
-    let attrs = attrs.with("epsilon", epsilon.float_or("epsilon", 1e-5)).with("count", count as i64);
-    at.update("batch_norm_update", &[mean, var, batch_mean, batch_rstd], attrs)
+    let attrs = Attrs::new().with("epsilon", at.float("epsilon", 1e-5)).with("momentum", at.float("momentum", 0.9));
+    at.make("batch_norm", &[x, scale, bias, mean, var], attrs)?;
+    Ok(())
 }
 
 /// LRN: local response normalization across channels.

@@ -6,12 +6,12 @@ use razorc_proto::Model;
 use razorc_proto::onnx::tensor_proto::DataType;
 use razorc_proto::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
 
+use super::Imported;
 use super::facts::Facts;
 use super::node::{At, ImportRule, Refused};
 use super::probe::{is_float, real_inputs, weight_dims};
 use super::roles::{Reading, Roles};
 use super::weights::{Source, Weight};
-use super::{Imported, Mode};
 use crate::attrs::Attrs;
 use crate::error::{ImportError, Refusal};
 use crate::graph::{Graph, Phase, Value};
@@ -26,7 +26,6 @@ pub struct Walk<'a> {
     pub opset: i64,
     pub facts: &'a Facts,
     pub options: &'a Options,
-    pub mode: Mode,
     pub graph: Graph,
     roles: Roles,
     initializers: HashMap<&'a str, &'a TensorProto>,
@@ -43,14 +42,7 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(
-        model: &'a Model,
-        opset: i64,
-        facts: &'a Facts,
-        roles: Roles,
-        options: &'a Options,
-        mode: Mode,
-    ) -> Walk<'a> {
+    pub fn new(model: &'a Model, opset: i64, facts: &'a Facts, roles: Roles, options: &'a Options) -> Walk<'a> {
         let initializers: HashMap<&str, &TensorProto> =
             model.graph().initializer.iter().map(|it| (it.name(), it)).collect();
         let weighty = initializers.values().filter(|it| is_float(it) && !it.dims.is_empty());
@@ -59,7 +51,6 @@ impl<'a> Walk<'a> {
             opset,
             facts,
             options,
-            mode,
             graph: Graph::new(model.graph().name()),
             roles,
             values: HashMap::new(),

@@ -33,6 +33,11 @@ pub enum Source {
 }
 
 impl Weight {
+    /// A vector of these values.
+    pub fn vector(values: Vec<f32>) -> Weight {
+        Weight { dims: vec![values.len() as u64], source: Source::Values(values), initializer: None }
+    }
+
     /// The values, as many as `dims` says.
     pub fn values(&self) -> Result<Vec<f32>, TensorError> {
         match &self.source {

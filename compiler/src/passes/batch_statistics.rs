@@ -16,16 +16,13 @@ pub fn run(graph: &mut Graph) {
         let name = graph.name(y).to_string();
         let count = graph.ty(x).elements() / graph.ty(scale).elements().max(1);
 
-        let train = graph
-            .add(Phase::Forward, ops::get("batch_norm_train"), &[x, scale, bias], attrs.only(&["epsilon"]), &name)
+        graph
+            .rewrite(norm, ops::get("batch_norm_train"), &[x, scale, bias], attrs.only(&["epsilon"]))
             .unwrap_or_else(|e| panic!("batch statistics of {name}: {e}"));
-        graph.move_before(train, norm);
-        let statistic = |result| Value { node: train, result };
-        graph.redirect(y, statistic(0), |_, _| true);
-        graph.remove(norm);
         for running in [mean, var] {
             graph.set_role(running.node, "statistic");
         }
+        let statistic = |result| Value { node: norm, result };
         let update = Attrs::new()
             .with("momentum", attrs.float_or("momentum", 0.9))
             .with("epsilon", attrs.float_or("epsilon", 1e-5))

@@ -1,6 +1,6 @@
 //! The forward phase with evaluation semantics.
 
-use crate::graph::{Graph, Phase};
+use crate::graph::{Graph, Phase, Value};
 
 /// Turns dropout into nothing. Batch normalization is by running statistics until `batch_statistics` says otherwise.
 pub fn run(graph: &mut Graph) {
@@ -9,5 +9,13 @@ pub fn run(graph: &mut Graph) {
         let (x, y) = (graph.operands(dropout)[0], graph.results(dropout)[0]);
         graph.redirect(y, x, |_, _| true);
         graph.remove(dropout);
+    }
+}
+
+/// What takes the place of `value` once dropout does nothing.
+pub fn result(graph: &Graph, value: Value) -> Value {
+    match graph.node(value.node).op.name {
+        "dropout" => result(graph, graph.operands(value.node)[0]),
+        _ => value,
     }
 }

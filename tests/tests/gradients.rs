@@ -1,0 +1,165 @@
+//! Every gradient rule against central differences, in f64 on the reference executor.
+//!
+//! A case is a forward graph in text; every `param` is a tensor to differentiate by. What is not a loss gets one: the
+//! mean squared distance to a seeded target. One step of plain SGD with learning rate 1 then moves each param by its
+//! gradient.
+
+use std::path::Path;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use razorc_compiler::graph::{Graph, Phase, Value};
+use razorc_compiler::lower::{Scheduled, lower};
+use razorc_compiler::ops::{self, Gradient};
+use razorc_compiler::options::{Loss, Optimizer, OptimizerKind, Options};
+use razorc_compiler::schedule::schedule;
+use razorc_compiler::types::{DType, Type};
+use razorc_compiler::{passes, step, text, verify::verify};
+use razorc_proto::program;
+use razorc_runtime::program::Program;
+use razorc_runtime::reference::{Reference, Tensor, Which};
+
+const H: f64 = 1e-5;
+
+#[test]
+fn gradients_are_those_of_central_differences() {
+    insta::glob!("cases/ops/*/*.razor", |path| {
+        let case = Case::new(path);
+        let mut executor = case.executor();
+        executor.run(Which::Train);
+        for name in &case.params {
+            let (before, after) = (&case.initial(name), executor.floats(name));
+            for element in 0..before.len() {
+                let by_rule = before[element] - after[element];
+                let by_difference = (case.loss(name, element, H) - case.loss(name, element, -H)) / (2.0 * H);
+                let scale = by_rule.abs().max(by_difference.abs()).max(1e-2);
+                assert!(
+                    (by_rule - by_difference).abs() < 1e-5 * scale,
+                    "{}: d/d{name}[{element}] is {by_rule} by rule, {by_difference} by difference",
+                    path.display()
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn every_gradient_rule_has_a_case() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/ops");
+    let mut text = String::new();
+    for family in std::fs::read_dir(folder).unwrap() {
+        for case in std::fs::read_dir(family.unwrap().path()).unwrap() {
+            text += &std::fs::read_to_string(case.unwrap().path()).unwrap();
+        }
+    }
+    let uncovered: Vec<&str> = ops::all()
+        .filter(|it| matches!(it.gradient, Gradient::Rule(_)))
+        .map(|it| it.name)
+        .filter(|it| !text.contains(&format!("= {it} ")))
+        .collect();
+    assert_eq!(uncovered, Vec::<&str>::new(), "ops with a gradient rule but no case");
+}
+
+struct Case {
+    program: Program,
+    params: Vec<String>,
+    values: Vec<(String, Tensor)>,
+}
+
+impl Case {
+    fn new(path: &Path) -> Case {
+        let source = std::fs::read_to_string(path).unwrap();
+        let mut graph = text::parse(&source).unwrap_or_else(|it| panic!("{}: {it:?}", path.display())).graph;
+        let (target, rows, loss, prediction) = ends(&mut graph);
+        let eval = graph.clone();
+        let sgd = Optimizer { kind: OptimizerKind::Sgd, momentum: 0.0, ..Optimizer::default() };
+        step::add_backward(&mut graph, loss, &sgd).unwrap();
+        for pass in ["rebuild-views", "dead-code"] {
+            passes::run(pass, &mut graph, &Options::default()).unwrap();
+        }
+        assert_eq!(verify(&graph), [], "{graph}");
+
+        let name = |value: Value| eval.name(value).to_string();
+        let given = ["target", "rows", "step"];
+        let declared = eval.declared("input").into_iter().map(name);
+        let task = program::Task {
+            loss: program::task::Loss::MeanSquaredError.into(),
+            batch: eval.ty(rows).dims()[0],
+            inputs: declared.filter(|it| !given.contains(&it.as_str())).collect(),
+            target: name(target),
+            rows: name(rows),
+            learning_rate: "learning_rate".into(),
+            step: eval.value("step").map(name).unwrap_or_default(),
+            loss_value: name(loss),
+            prediction: name(prediction),
+            ..program::Task::default()
+        };
+        let schedules = (schedule(&graph, &[loss]), schedule(&eval, &[loss, prediction]));
+        let message = lower(
+            Scheduled { graph: &graph, schedule: &schedules.0 },
+            Scheduled { graph: &eval, schedule: &schedules.1 },
+            task,
+            |_| None,
+        );
+        let program = Program::check(&message).unwrap_or_else(|e| panic!("{}: {e}\n{graph}", path.display()));
+        let values = eval.phase(Phase::Declare).map(|node| {
+            let value = Value { node, result: 0 };
+            (name(value), initial(&name(value), eval.ty(value)))
+        });
+        let params = eval.declared("param").into_iter().map(name).collect();
+        Case { values: values.collect(), program, params }
+    }
+
+    fn executor(&self) -> Reference {
+        let mut executor = Reference::new(&self.program);
+        for (name, value) in &self.values {
+            executor.set(name, value.clone());
+        }
+        executor.set("learning_rate", Tensor::floats(&[], vec![1.0]));
+        executor
+    }
+
+    fn initial(&self, name: &str) -> Vec<f64> {
+        self.values.iter().find(|it| it.0 == name).unwrap().1.to_floats()
+    }
+
+    /// Loss with one element of one param moved.
+    fn loss(&self, name: &str, element: usize, by: f64) -> f64 {
+        let mut executor = self.executor();
+        let mut moved = self.initial(name);
+        moved[element] += by;
+        let dims = self.values.iter().find(|it| it.0 == name).unwrap().1.dims();
+        executor.set(name, Tensor::floats(&dims, moved));
+        executor.run(Which::Eval);
+        executor.floats("loss")[0]
+    }
+}
+
+/// Target, row weights, loss and prediction; added where the case's last node is not a loss.
+fn ends(graph: &mut Graph) -> (Value, Value, Value, Value) {
+    let last = graph.phase(Phase::Forward).next_back().unwrap();
+    let result = Value { node: last, result: 0 };
+    if ops::family(graph.node(last).op) == "loss" {
+        let operands = graph.operands(last);
+        return (operands[1], operands[2], result, operands[0]);
+    }
+    let batch = graph.ty(result).dims()[0];
+    let options = Options { batch, loss: Loss::MeanSquaredError, ..Options::default() };
+    let ends = step::add_loss(graph, result, &options).unwrap();
+    (ends.target, ends.rows, ends.loss, ends.prediction)
+}
+
+fn initial(name: &str, ty: &Type) -> Tensor {
+    let mut random = ChaCha8Rng::seed_from_u64(name.bytes().map(u64::from).sum());
+    let n = ty.elements() as usize;
+    if matches!(ty, Type::Dense { dtype: DType::I64, .. }) {
+        return Tensor::ints(ty.dims(), (0..n).map(|_| random.random_range(0..5)).collect());
+    }
+    let positive = ["var", "weights", "rows", "step"].contains(&name);
+    let value = |_| match positive {
+        true => random.random_range(0.5..2.0),
+        // Away from zero, where divisions blow up.
+        false => random.random_range(0.2..2.0) * if random.random() { 1.0 } else { -1.0 },
+    };
+    Tensor::floats(ty.dims(), (0..n).map(value).collect())
+}
