@@ -48,6 +48,7 @@ pub mod lower;
 pub mod ops;
 pub mod options;
 pub mod passes;
+pub mod report;
 pub mod schedule;
 pub mod step;
 pub mod text;

@@ -118,6 +118,12 @@ pub fn find(name: &str) -> Option<&'static OpDef> {
     ROWS.get(name).copied()
 }
 
+/// The family that a row belongs to.
+pub fn family(op: &OpDef) -> &'static str {
+    let family = FAMILIES.iter().find(|it| it.1.iter().any(|row| row.name == op.name));
+    family.map_or("", |it| it.0)
+}
+
 /// The row of this name, which the compiler itself chose.
 pub(crate) fn get(name: &str) -> &'static OpDef {
     find(name).unwrap_or_else(|| panic!("{name} is not a row of the op table"))

@@ -14,6 +14,8 @@ use crate::graph::{Graph, NodeId, Value};
 use crate::types::Type;
 use arena::Buffer;
 
+pub use liveness::storage_of;
+
 /// Of every offset and size in the arena, in bytes.
 pub const ALIGN: u64 = 64;
 

@@ -44,6 +44,11 @@ pub fn plan(buffers: &[Buffer]) -> Plan {
     best
 }
 
+/// Largest sum of live bytes of any step.
+pub fn bound(buffers: &[Buffer]) -> u64 {
+    loads(buffers).into_iter().max().unwrap_or(0)
+}
+
 /// What is placed first: the largest key. `load` is the largest sum of live bytes during a buffer's life.
 type Key = fn(&Buffer, u64) -> [u64; 3];
 
