@@ -76,6 +76,12 @@ impl Arena {
         &self.map[resident.offset()..][..resident.ty().bytes()]
     }
 
+    /// Bytes of a resident, to be changed between steps.
+    pub fn resident_mut(&mut self, program: &Program, index: usize) -> &mut [u8] {
+        let resident = &program.residents()[index];
+        &mut self.map[resident.offset()..][..resident.ty().bytes()]
+    }
+
     /// Elements of a value.
     pub fn value<T: Element>(&self, place: Place) -> &[T] {
         let bytes = &self.map[range(place)];

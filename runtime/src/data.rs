@@ -17,7 +17,7 @@ mod transform;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use array::Array;
+use array::{Array, Element};
 pub use error::DataError;
 use folder::Folder;
 use form::Form;
@@ -119,6 +119,24 @@ impl Dataset {
         }
         let targets = targets.ok_or_else(|| DataError::MissingTargets { path: path.into() })?;
         Dataset::from_arrays(Array::open(path, bound)?, Array::open(targets, bound)?, expect)
+    }
+
+    /// Rows in memory: `x` is `[rows, row_dims..]`, `y` the class of each row; `name` stands for a path in errors.
+    ///
+    /// # Errors
+    /// As for arrays in files.
+    pub fn from_memory(
+        name: &str,
+        row_dims: &[usize],
+        x: &[f32],
+        y: &[i64],
+        expect: &Expect,
+    ) -> Result<Dataset, DataError> {
+        let x_bytes = x.iter().flat_map(|it| it.to_le_bytes()).collect();
+        let y_bytes = y.iter().flat_map(|it| it.to_le_bytes()).collect();
+        let x_dims = [&[y.len()], row_dims].concat();
+        let x = Array::of_bytes(name, x_dims, Element::F32, x_bytes)?;
+        Dataset::from_arrays(x, Array::of_bytes(name, vec![y.len()], Element::I64, y_bytes)?, expect)
     }
 
     fn open_folder(path: &Path, expect: &Expect, options: &Options) -> Result<Dataset, DataError> {

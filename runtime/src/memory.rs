@@ -27,6 +27,14 @@ impl Meter {
         Meter { before }
     }
 
+    /// Drops what was mapped before the start, as if it had never been there.
+    pub fn let_go<T>(&mut self, mapped: T) {
+        let with = resident().unwrap_or(0);
+        drop(mapped);
+        let released = with.saturating_sub(Meter::start().before.unwrap_or(with));
+        self.before = self.before.map(|before| before.saturating_sub(released));
+    }
+
     /// The footprint of an arena of `planned` bytes that was allocated after the start.
     pub fn footprint(&self, planned: u64) -> Footprint {
         let process = self.before.and_then(|_| peak());

@@ -82,6 +82,13 @@ impl Array {
         Ok(layout.array(path, content))
     }
 
+    /// An array in memory; `name` stands for its path in errors.
+    pub fn of_bytes(name: &str, dims: Vec<usize>, element: Element, content: Vec<u8>) -> Result<Array, DataError> {
+        let header = Header { descr: element.descr().into(), fortran: false, dims, bytes: 0 };
+        let (path, bytes) = (Path::new(name), content.len() as u64);
+        Ok(Layout::check(path, header, bytes, bytes)?.array(path, content))
+    }
+
     pub fn rows(&self) -> usize {
         self.dims[0]
     }
@@ -214,6 +221,18 @@ impl Element {
             "<f8" => Element::F64,
             _ => return None,
         })
+    }
+
+    fn descr(self) -> &'static str {
+        match self {
+            Element::U8 => "|u1",
+            Element::I8 => "|i1",
+            Element::U16 => "<u2",
+            Element::I32 => "<i4",
+            Element::I64 => "<i8",
+            Element::F32 => "<f4",
+            Element::F64 => "<f8",
+        }
     }
 
     pub fn bytes(self) -> usize {
