@@ -1,6 +1,7 @@
 //! Runs compiled trainers: checks them, executes them, feeds them data, keeps checkpoints.
 
 pub mod arena;
+pub mod cpu;
 pub mod data;
 pub mod error;
 pub mod kernels;

@@ -1,0 +1,80 @@
+//! Activations that remember one bit an element: which side of a kink it was on.
+//!
+//! An empty result is one that nothing reads.
+
+use super::bits;
+use super::chunks::{CHUNK, each2};
+use super::elementwise::map_slice;
+use super::wide::wide;
+use crate::pool::Pool;
+
+/// y = max(x, 0); bits: x > 0.
+pub fn relu(pool: &Pool, x: &[f32], y: &mut [f32], mask: &mut [u64]) {
+    activate(pool, x, y, mask, |x| if x <= 0.0 { 0.0 } else { x }, is_positive);
+}
+
+/// y = x > 0 ? x : alpha * x; bits: x > 0.
+pub fn leaky_relu(pool: &Pool, x: &[f32], y: &mut [f32], mask: &mut [u64], alpha: f32) {
+    activate(pool, x, y, mask, move |x| if 0.0 < x { x } else { x * alpha }, is_positive);
+}
+
+/// y = min(max(x, low), high); bits: low < x < high.
+pub fn clip(pool: &Pool, x: &[f32], y: &mut [f32], mask: &mut [u64], (low, high): (f32, f32)) {
+    let clip = move |x| {
+        let x = if x < low { low } else { x };
+        if high < x { high } else { x }
+    };
+    activate(pool, x, y, mask, clip, move |x| (low < x) & (x < high));
+}
+
+/// y = clip(alpha * x + beta, 0, 1); bits: where it is not cut off.
+pub fn hard_sigmoid(pool: &Pool, x: &[f32], y: &mut [f32], mask: &mut [u64], (alpha, beta): (f32, f32)) {
+    let linear = move |x: f32| alpha * x + beta;
+    activate(
+        pool,
+        x,
+        y,
+        mask,
+        move |x| linear(x).clamp(0.0, 1.0),
+        move |x| {
+            let y = linear(x);
+            (0.0 < y) & (y < 1.0)
+        },
+    );
+}
+
+/// Bit i: x[i] > 0.
+pub fn positive_bits(pool: &Pool, x: &[f32], mask: &mut [u64]) {
+    activate(pool, x, &mut [], mask, |x| x, is_positive);
+}
+
+fn is_positive(x: f32) -> bool {
+    0.0 < x
+}
+
+fn activate(
+    pool: &Pool,
+    x: &[f32],
+    y: &mut [f32],
+    mask: &mut [u64],
+    f: impl Fn(f32) -> f32 + Copy + Sync,
+    is_set: impl Fn(f32) -> bool + Copy + Sync,
+) {
+    each2(pool, (y, CHUNK), (mask, CHUNK / 64), |idx, y, mask| {
+        let x = &x[idx * CHUNK..];
+        map_slice(&x[..y.len()], y, f);
+        mask_slice(x, mask, is_set);
+    });
+}
+
+wide! {
+    fn mask_slice[F: Fn(f32) -> bool + Copy](x: &[f32], mask: &mut [u64], is_set: F) {
+        for (word, x) in mask.iter_mut().zip(x.chunks(64)) {
+            // A whole group has a length that the compiler knows.
+            *word = match <&[f32; 64]>::try_from(x) {
+                Ok(x) => bits::word(x, is_set),
+                Err(_) => bits::word(x, is_set),
+            };
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Arithmetic between tensors whose shapes are stretched to each other.
+
+use super::activation;
+use super::chunks::{CHUNK, each};
+use super::elementwise::{map_slice, zip_slice};
+use super::nest::Nest;
+use super::wide::wide;
+use crate::pool::Pool;
+
+/// y = f(a, b), y being row-major over the nest, which says where a and b are read.
+pub fn binary(
+    pool: &Pool,
+    nest: &Nest<2>,
+    a: &[f32],
+    b: &[f32],
+    y: &mut [f32],
+    f: impl Fn(f32, f32) -> f32 + Copy + Sync,
+) {
+    each(pool, y, CHUNK, |idx, y| chunk(nest, idx * CHUNK, a, b, y, f));
+}
+
+/// y = x > 0 ? x : slope * x with the slope broadcast to x; bits: x > 0.
+pub fn prelu(pool: &Pool, nest: &Nest<2>, x: &[f32], slope: &[f32], y: &mut [f32], mask: &mut [u64]) {
+    binary(pool, nest, x, slope, y, |x, slope| if 0.0 < x { x } else { slope * x });
+    activation::positive_bits(pool, x, mask);
+}
+
+/// dx = bit ? dy : slope * dy with the slope broadcast to dy.
+pub fn prelu_input_grad(pool: &Pool, nest: &Nest<2>, dy: &[f32], mask: &[u64], slope: &[f32], dx: &mut [f32]) {
+    binary(pool, nest, dy, slope, dx, |dy, slope| slope * dy);
+    each(pool, dx, CHUNK, |idx, dx| keep_slice(&dy[idx * CHUNK..], &mask[idx * CHUNK / 64..], dx));
+}
+
+/// y = x * scale, y being row-major over the nest, which says where x is read.
+pub fn expand(pool: &Pool, nest: &Nest<1>, x: &[f32], scale: f32, y: &mut [f32]) {
+    let [stride] = nest.inner_strides();
+    each(pool, y, CHUNK, |idx, y| {
+        let mut done = 0;
+        nest.runs(idx * CHUNK..idx * CHUNK + y.len(), |[at], n| {
+            let y = &mut y[done..][..n];
+            match stride {
+                0 => y.fill(x[at] * scale),
+                _ => map_slice(&x[at..][..n], y, |x| x * scale),
+            }
+            done += n;
+        });
+    });
+}
+
+fn chunk(nest: &Nest<2>, start: usize, a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32 + Copy) {
+    let strides = nest.inner_strides();
+    let mut done = 0;
+    nest.runs(start..start + y.len(), |[a_at, b_at], n| {
+        let y = &mut y[done..][..n];
+        match strides {
+            [0, 0] => y.fill(f(a[a_at], b[b_at])),
+            [0, _] => with_scalar(&b[b_at..][..n], a[a_at], y, move |b, a| f(a, b)),
+            [_, 0] => with_scalar(&a[a_at..][..n], b[b_at], y, f),
+            _ => zip_slice(&a[a_at..][..n], &b[b_at..][..n], y, f),
+        }
+        done += n;
+    });
+}
+
+wide! {
+    fn with_scalar[F: Fn(f32, f32) -> f32](x: &[f32], scalar: f32, y: &mut [f32], f: F) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(x, scalar);
+        }
+    }
+}
+
+wide! {
+    /// dx = bit ? dy : dx.
+    fn keep_slice(dy: &[f32], mask: &[u64], dx: &mut [f32]) {
+        for ((dx, dy), &word) in dx.chunks_mut(64).zip(dy.chunks(64)).zip(mask) {
+            for (i, (dx, &dy)) in dx.iter_mut().zip(dy).enumerate() {
+                *dx = if (word >> i) & 1 != 0 { dy } else { *dx };
+            }
+        }
+    }
+}

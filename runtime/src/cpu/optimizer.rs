@@ -1,0 +1,121 @@
+//! Updates of params in place, with the arithmetic of PyTorch's optimizers.
+
+use super::chunks::{CHUNK, each2, each3};
+use super::wide::wide;
+use crate::kernels::optimizer::{Adam, BatchNormUpdate, Sgd};
+use crate::pool::Pool;
+
+/// w -= lr * (gradient with velocity). `m` is empty without momentum.
+pub fn sgd(pool: &Pool, sgd: &Sgd, [w, m]: [&mut [f32]; 2], g: &[f32], lr: f32) {
+    let with = SgdNumbers::new(sgd, lr);
+    each2(pool, (w, CHUNK), (m, CHUNK), |idx, w, m| {
+        let g = &g[idx * CHUNK..][..w.len()];
+        match m.is_empty() {
+            true => plain_slice(w, g, with),
+            false => momentum_slice(w, g, m, with),
+        }
+    });
+}
+
+/// One step of Adam or AdamW.
+pub fn adam(pool: &Pool, adam: &Adam, [w, m, v]: [&mut [f32]; 3], g: &[f32], lr: f32, step: f32) {
+    let numbers = AdamNumbers::new(adam, lr, step);
+    each3(pool, [w, m, v], CHUNK, |idx, [w, m, v]| adam_slice(w, &g[idx * CHUNK..][..w.len()], m, v, numbers));
+}
+
+/// Running mean and variance after a batch.
+pub fn batch_norm_update(update: &BatchNormUpdate, running: [&mut [f32]; 2], mean: &[f32], rstd: &[f32]) {
+    let count = update.count as f64;
+    let unbiased = count / (count - 1.0);
+    let mix = |old: &mut f32, new: f64| *old = (update.momentum * *old as f64 + (1.0 - update.momentum) * new) as f32;
+    let [running_mean, running_var] = running;
+    running_mean.iter_mut().zip(mean).for_each(|(old, &mean)| mix(old, mean as f64));
+    for (old, &rstd) in running_var.iter_mut().zip(rstd) {
+        let rstd = rstd as f64;
+        mix(old, (1.0 / (rstd * rstd) - update.epsilon) * unbiased);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SgdNumbers {
+    momentum: f32,
+    nesterov: bool,
+    weight_decay: f32,
+    lr: f32,
+}
+
+impl SgdNumbers {
+    fn new(sgd: &Sgd, lr: f32) -> Self {
+        let (momentum, weight_decay) = (sgd.momentum as f32, sgd.weight_decay as f32);
+        Self { momentum, nesterov: sgd.nesterov, weight_decay, lr }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct AdamNumbers {
+    beta1: f32,
+    beta2: f32,
+    /// 1 - beta, rounded once.
+    rest1: f32,
+    rest2: f32,
+    epsilon: f32,
+    /// Factor of the weight before the step.
+    shrink: f32,
+    /// Share of the weight that is added to the gradient.
+    decay: f32,
+    step_size: f32,
+    root_scale: f32,
+}
+
+impl AdamNumbers {
+    fn new(with: &Adam, lr: f32, step: f32) -> Self {
+        let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+        let lr = lr as f64;
+        let (shrink, decay) = match with.decoupled {
+            true => (1.0 - lr * with.weight_decay, 0.0),
+            false => (1.0, with.weight_decay),
+        };
+        Self {
+            beta1: with.beta1 as f32,
+            beta2: with.beta2 as f32,
+            rest1: (1.0 - with.beta1) as f32,
+            rest2: (1.0 - with.beta2) as f32,
+            epsilon: with.epsilon as f32,
+            shrink: shrink as f32,
+            decay: decay as f32,
+            step_size: (lr / correction(with.beta1)) as f32,
+            root_scale: (1.0 / correction(with.beta2).sqrt()) as f32,
+        }
+    }
+}
+
+wide! {
+    fn plain_slice(w: &mut [f32], g: &[f32], with: SgdNumbers) {
+        for (w, &g) in w.iter_mut().zip(g) {
+            *w -= with.lr * (g + with.weight_decay * *w);
+        }
+    }
+}
+
+wide! {
+    fn momentum_slice(w: &mut [f32], g: &[f32], m: &mut [f32], with: SgdNumbers) {
+        let (ahead, own) = if with.nesterov { (with.momentum, 1.0) } else { (1.0, 0.0) };
+        for ((w, m), &g) in w.iter_mut().zip(m).zip(g) {
+            let g = g + with.weight_decay * *w;
+            *m = with.momentum * *m + g;
+            *w -= with.lr * (own * g + ahead * *m);
+        }
+    }
+}
+
+wide! {
+    fn adam_slice(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], with: AdamNumbers) {
+        for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
+            let g = g + with.decay * *w;
+            *m = with.beta1 * *m + with.rest1 * g;
+            *v = with.beta2 * *v + with.rest2 * g * g;
+            let root = v.sqrt() * with.root_scale + with.epsilon;
+            *w = *w * with.shrink - with.step_size * *m / root;
+        }
+    }
+}

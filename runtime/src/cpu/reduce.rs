@@ -1,0 +1,166 @@
+//! Sums over axes. The order of additions follows from shapes alone.
+
+use super::chunks::{each, rows_per_chunk};
+use super::math::{sum_by, sum_by2};
+use super::nest::Nest;
+use super::wide::wide;
+use crate::pool::Pool;
+use crate::types::MAX_RANK;
+
+/// Adjacent results that are summed side by side.
+const COLUMNS: usize = 64;
+
+/// Which elements are summed into which result.
+#[derive(Clone, Debug)]
+pub struct Reduction {
+    /// Results in order, with the offset of each one's first element.
+    kept: Nest<1>,
+    /// Elements of one result, with the offset of each from the first.
+    summed: Nest<1>,
+    /// Results lie next to each other along the innermost axis, not summands.
+    columns: bool,
+}
+
+impl Reduction {
+    /// Sums a row-major tensor of `dims` over the axes on which the row-major result has no stride.
+    pub fn new(dims: &[usize], result_strides: &[usize]) -> Self {
+        let mut strides = [1; MAX_RANK];
+        for axis in (1..dims.len()).rev() {
+            strides[axis - 1] = strides[axis] * dims[axis];
+        }
+        let axes = |is_summed| {
+            let axes = (0..dims.len()).filter(move |&axis| dims[axis] != 1 && (result_strides[axis] == 0) == is_summed);
+            axes.map(move |axis| (dims[axis], [strides[axis]]))
+        };
+        let columns = axes(false).any(|(_, [stride])| stride == 1);
+        Self { kept: Nest::new(axes(false)), summed: Nest::new(axes(true)), columns }
+    }
+}
+
+/// y = factor * sum of x.
+pub fn reduce(pool: &Pool, reduction: &Reduction, x: &[f32], y: &mut [f32], factor: f64) {
+    let run = |at: usize, n: usize| sum(&x[at..][..n]);
+    let columns = |at: usize, block: &mut [f32]| add(&x[at..][..block.len()], block);
+    reduce_by(pool, reduction, y, factor, run, columns);
+}
+
+/// Gradient of prelu's slope: the sum of dy * x where x <= 0.
+pub fn prelu_slope_grad(pool: &Pool, reduction: &Reduction, dy: &[f32], x: &[f32], y: &mut [f32]) {
+    let run = |at: usize, n: usize| sum_prelu(&dy[at..][..n], &x[at..][..n]);
+    let columns = |at: usize, block: &mut [f32]| {
+        let n = block.len();
+        add_prelu(&dy[at..][..n], &x[at..][..n], block);
+    };
+    reduce_by(pool, reduction, y, 1.0, run, columns);
+}
+
+/// Sums runs of adjacent summands with `run`, or rows of adjacent results with `columns`.
+fn reduce_by(
+    pool: &Pool,
+    reduction: &Reduction,
+    y: &mut [f32],
+    factor: f64,
+    run: impl Fn(usize, usize) -> f64 + Sync,
+    columns: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    let Reduction { kept, summed, .. } = reduction;
+    let summands = summed.points();
+    if !reduction.columns {
+        let [stride] = summed.inner_strides();
+        debug_assert!(stride <= 1);
+        each(pool, y, rows_per_chunk(summands), |idx, y| {
+            let first = idx * rows_per_chunk(summands);
+            for (i, y) in y.iter_mut().enumerate() {
+                let [base] = kept.offsets(first + i);
+                let mut total = 0.0;
+                summed.runs(0..summands, |[at], n| total += run(base + at, n));
+                *y = (total * factor) as f32;
+            }
+        });
+        return;
+    }
+    let size = COLUMNS * (rows_per_chunk(summands) / COLUMNS).max(1);
+    each(pool, y, size, |idx, y| {
+        for (block, y) in y.chunks_mut(COLUMNS).enumerate() {
+            let first = idx * size + block * COLUMNS;
+            let mut done = 0;
+            kept.runs(first..first + y.len(), |[base], n| {
+                let mut totals = Columns::default();
+                for row in 0..summands {
+                    let [at] = summed.offsets(row);
+                    totals.add_row(row, n, |block| columns(base + at, block));
+                }
+                totals.finish(&mut y[done..][..n], factor);
+                done += n;
+            });
+        }
+    });
+}
+
+/// Sums of up to [`COLUMNS`] adjacent results: f32 over some rows, f64 beyond.
+struct Columns {
+    totals: [f64; COLUMNS],
+    recent: [f32; COLUMNS],
+}
+
+impl Default for Columns {
+    fn default() -> Self {
+        Self { totals: [0.0; COLUMNS], recent: [0.0; COLUMNS] }
+    }
+}
+
+impl Columns {
+    fn add_row(&mut self, row: usize, n: usize, add: impl Fn(&mut [f32])) {
+        add(&mut self.recent[..n]);
+        if row % 64 == 63 {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        for (total, recent) in self.totals.iter_mut().zip(&mut self.recent) {
+            *total += std::mem::take(recent) as f64;
+        }
+    }
+
+    fn finish(mut self, y: &mut [f32], factor: f64) {
+        self.flush();
+        for (y, total) in y.iter_mut().zip(self.totals) {
+            *y = (total * factor) as f32;
+        }
+    }
+}
+
+wide! {
+    /// The sum of a slice.
+    pub fn sum(x: &[f32]) -> f64 {
+        sum_by(x, |x| x)
+    }
+}
+
+wide! {
+    fn add(x: &[f32], y: &mut [f32]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y += x;
+        }
+    }
+}
+
+#[inline(always)]
+fn prelu_slope(dy: f32, x: f32) -> f32 {
+    if 0.0 < x { 0.0 } else { dy * x }
+}
+
+wide! {
+    fn sum_prelu(dy: &[f32], x: &[f32]) -> f64 {
+        sum_by2(dy, x, prelu_slope)
+    }
+}
+
+wide! {
+    fn add_prelu(dy: &[f32], x: &[f32], y: &mut [f32]) {
+        for (y, (&dy, &x)) in y.iter_mut().zip(dy.iter().zip(x)) {
+            *y += prelu_slope(dy, x);
+        }
+    }
+}

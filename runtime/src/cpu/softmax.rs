@@ -1,0 +1,183 @@
+//! Softmax and its logarithm along one axis, and their gradients.
+
+use super::chunks::{each, rows_per_chunk};
+use super::math::{exp, sum_by, sum_by2};
+use super::wide::wide;
+use crate::kernels::softmax::Softmax;
+use crate::pool::Pool;
+
+/// Adjacent rows that are done side by side where the axis is not the last one.
+const COLUMNS: usize = 64;
+
+impl Softmax {
+    /// Elements of one task: whole slabs `[len, inner]`.
+    fn chunk(&self) -> usize {
+        rows_per_chunk(self.len * self.inner) * self.len * self.inner
+    }
+
+    /// Calls `strip(first, n)` for strips of at most [`COLUMNS`] adjacent rows of a slab.
+    #[inline(always)]
+    fn strips(&self, mut strip: impl FnMut(usize, usize)) {
+        for first in (0..self.inner).step_by(COLUMNS) {
+            strip(first, COLUMNS.min(self.inner - first));
+        }
+    }
+}
+
+/// y = e^x / sum of e^x.
+pub fn softmax(pool: &Pool, along: &Softmax, x: &[f32], y: &mut [f32]) {
+    each(pool, y, along.chunk(), |idx, y| softmax_slabs(along, &x[idx * along.chunk()..], y));
+}
+
+/// y = x - ln(sum of e^x).
+pub fn log_softmax(pool: &Pool, along: &Softmax, x: &[f32], y: &mut [f32]) {
+    each(pool, y, along.chunk(), |idx, y| log_softmax_slabs(along, &x[idx * along.chunk()..], y));
+}
+
+/// dx = y * (dy - sum of dy * y).
+pub fn softmax_grad(pool: &Pool, along: &Softmax, dy: &[f32], y: &[f32], dx: &mut [f32]) {
+    each(pool, dx, along.chunk(), |idx, dx| {
+        let at = idx * along.chunk();
+        softmax_grad_slabs(along, &dy[at..], &y[at..], dx);
+    });
+}
+
+/// dx = dy - e^y * sum of dy.
+pub fn log_softmax_grad(pool: &Pool, along: &Softmax, dy: &[f32], y: &[f32], dx: &mut [f32]) {
+    each(pool, dx, along.chunk(), |idx, dx| {
+        let at = idx * along.chunk();
+        log_softmax_grad_slabs(along, &dy[at..], &y[at..], dx);
+    });
+}
+
+/// Largest element of a row and the sum of e^(x - largest).
+#[inline(always)]
+pub fn max_and_sum(x: &[f32]) -> (f32, f64) {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for group in x.chunks(16) {
+        for (lane, &x) in lanes.iter_mut().zip(group) {
+            *lane = if *lane < x { x } else { *lane };
+        }
+    }
+    let max = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    (max, sum_by(x, |x| exp(x - max)))
+}
+
+wide! {
+    fn softmax_slabs(along: &Softmax, x: &[f32], y: &mut [f32]) {
+        let &Softmax { len, inner, .. } = along;
+        for (y, x) in y.chunks_mut(len * inner).zip(x.chunks(len * inner)) {
+            if inner == 1 {
+                let (max, sum) = max_and_sum(x);
+                let factor = (1.0 / sum) as f32;
+                y.iter_mut().zip(x).for_each(|(y, &x)| *y = exp(x - max) * factor);
+                continue;
+            }
+            along.strips(|first, n| {
+                let (max, sum) = columns(along, x, first, n);
+                let factor = sum.map(|it| (1.0 / it) as f32);
+                for at in (0..len).map(|it| it * inner + first) {
+                    for (i, (y, &x)) in y[at..at + n].iter_mut().zip(&x[at..at + n]).enumerate() {
+                        *y = exp(x - max[i]) * factor[i];
+                    }
+                }
+            });
+        }
+    }
+}
+
+wide! {
+    fn log_softmax_slabs(along: &Softmax, x: &[f32], y: &mut [f32]) {
+        let &Softmax { len, inner, .. } = along;
+        for (y, x) in y.chunks_mut(len * inner).zip(x.chunks(len * inner)) {
+            if inner == 1 {
+                let (max, sum) = max_and_sum(x);
+                let log = sum.ln() as f32;
+                y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max) - log);
+                continue;
+            }
+            along.strips(|first, n| {
+                let (max, sum) = columns(along, x, first, n);
+                let log = sum.map(|it| it.ln() as f32);
+                for at in (0..len).map(|it| it * inner + first) {
+                    for (i, (y, &x)) in y[at..at + n].iter_mut().zip(&x[at..at + n]).enumerate() {
+                        *y = (x - max[i]) - log[i];
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// [`max_and_sum`] of `n` adjacent rows.
+#[inline(always)]
+fn columns(along: &Softmax, x: &[f32], first: usize, n: usize) -> ([f32; COLUMNS], [f64; COLUMNS]) {
+    let mut max = [f32::NEG_INFINITY; COLUMNS];
+    let mut sum = [0f64; COLUMNS];
+    let rows = || (0..along.len).map(|it| &x[it * along.inner + first..][..n]);
+    for row in rows() {
+        for (max, &x) in max.iter_mut().zip(row) {
+            *max = if *max < x { x } else { *max };
+        }
+    }
+    for row in rows() {
+        for ((sum, &max), &x) in sum.iter_mut().zip(&max).zip(row) {
+            *sum += exp(x - max) as f64;
+        }
+    }
+    (max, sum)
+}
+
+wide! {
+    fn softmax_grad_slabs(along: &Softmax, dy: &[f32], y: &[f32], dx: &mut [f32]) {
+        let &Softmax { len, inner, .. } = along;
+        let slab = len * inner;
+        for ((dx, dy), y) in dx.chunks_mut(slab).zip(dy.chunks(slab)).zip(y.chunks(slab)) {
+            if inner == 1 {
+                let dot = sum_by2(dy, y, |dy, y| dy * y) as f32;
+                dx.iter_mut().zip(dy.iter().zip(y)).for_each(|(dx, (&dy, &y))| *dx = y * (dy - dot));
+                continue;
+            }
+            along.strips(|first, n| {
+                let mut dot = [0f64; COLUMNS];
+                for at in (0..len).map(|it| it * inner + first) {
+                    for (dot, (&dy, &y)) in dot.iter_mut().zip(dy[at..at + n].iter().zip(&y[at..at + n])) {
+                        *dot += (dy * y) as f64;
+                    }
+                }
+                for at in (0..len).map(|it| it * inner + first) {
+                    for i in 0..n {
+                        dx[at + i] = y[at + i] * (dy[at + i] - dot[i] as f32);
+                    }
+                }
+            });
+        }
+    }
+}
+
+wide! {
+    fn log_softmax_grad_slabs(along: &Softmax, dy: &[f32], y: &[f32], dx: &mut [f32]) {
+        let &Softmax { len, inner, .. } = along;
+        let slab = len * inner;
+        for ((dx, dy), y) in dx.chunks_mut(slab).zip(dy.chunks(slab)).zip(y.chunks(slab)) {
+            if inner == 1 {
+                let total = sum_by(dy, |dy| dy) as f32;
+                dx.iter_mut().zip(dy.iter().zip(y)).for_each(|(dx, (&dy, &y))| *dx = dy - exp(y) * total);
+                continue;
+            }
+            along.strips(|first, n| {
+                let mut total = [0f64; COLUMNS];
+                for at in (0..len).map(|it| it * inner + first) {
+                    for (total, &dy) in total.iter_mut().zip(&dy[at..at + n]) {
+                        *total += dy as f64;
+                    }
+                }
+                for at in (0..len).map(|it| it * inner + first) {
+                    for i in 0..n {
+                        dx[at + i] = dy[at + i] - exp(y[at + i]) * total[i] as f32;
+                    }
+                }
+            });
+        }
+    }
+}
