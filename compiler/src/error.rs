@@ -83,8 +83,8 @@ pub enum PrepareError {
     HeadShape { value: String, found: String },
     #[error("a head at `{0}` needs a number of classes (`--classes N`)")]
     NoClasses(String),
-    #[error("{0} classes are too many for one classifier")]
-    TooManyClasses(u64),
+    #[error("a head with weights {dims:?} is too large")]
+    TooLarge { dims: Vec<u64> },
     #[error(transparent)]
     Import(#[from] ImportError),
 }

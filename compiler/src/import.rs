@@ -29,6 +29,8 @@ use crate::options::Options;
 use crate::types::Type;
 
 pub use node::{At, ImportRule, Refused};
+pub(crate) use probe::{int_tensor, is_float, real_inputs};
+pub(crate) use walk::{label, output_name};
 pub use weights::{Source, Weight};
 
 pub(crate) mod rules {
@@ -44,7 +46,7 @@ pub(crate) mod rules {
     pub use super::reduce::*;
     pub use super::softmax::*;
 }
-use facts::analyse;
+use facts::{Facts, analyse};
 use probe::{Sizes, probe};
 
 /// A model's forward phase, and what its declarations are filled with.
@@ -76,6 +78,13 @@ pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError>
     walk::sweep(&mut imported);
     check_output(model, &imported, options.batch).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
     Ok(imported)
+}
+
+/// Types of a model's values where nobody has fixed its sizes yet: good for those that depend on weights alone.
+pub(crate) fn shapes(model: &Model) -> Result<Facts, ImportError> {
+    let nothing = (BTreeMap::new(), BTreeMap::new());
+    let sizes = Sizes { batch: None, bind: &nothing.0, input_shapes: &nothing.1, other: Some(224) };
+    Ok(analyse(&probe(model, &sizes)?.model))
 }
 
 /// Shapes that only fail to fit because another batch is asked for are a matter of the batch.
