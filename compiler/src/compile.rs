@@ -6,13 +6,14 @@ use razorc_proto::Model;
 use razorc_proto::program::{self, Program, Role, Task};
 
 use crate::autodiff;
-use crate::error::ImportError;
+use crate::error::{ImportError, PrepareError};
 use crate::graph::Graph;
 use crate::import::{Weight, import};
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{Loss, OptimizerKind, Options};
 use crate::passes::back_razor::{self, Decision};
 use crate::passes::{self, Pass};
+use crate::prepare::prepare;
 use crate::schedule::schedule;
 use crate::step::{self, CLASS_WEIGHTS, StepError};
 
@@ -30,6 +31,8 @@ pub struct Compiled {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum CompileError {
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
     #[error(transparent)]
     Import(#[from] ImportError),
     #[error(transparent)]
@@ -80,7 +83,8 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
 /// The graphs that a model becomes.
 pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> {
     check_globs(options)?;
-    let imported = import(model, options)?;
+    let model = prepare(model, &preparation(options))?.model;
+    let imported = import(&model, options)?;
 
     let mut eval = imported.graph.clone();
     let output = passes::evaluation::result(&eval, imported.output);
@@ -112,7 +116,8 @@ pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> 
 
 /// Text of the training graph after a stage: `import`, a pass, `autodiff`; or of `evaluation`.
 pub fn text_after(model: &Model, options: &Options, stage: &str) -> Result<String, CompileError> {
-    let imported = import(model, options)?;
+    let model = prepare(model, &preparation(options))?.model;
+    let imported = import(&model, options)?;
     let mut graph = imported.graph;
     if stage == "import" {
         return Ok(graph.to_string());
@@ -198,12 +203,12 @@ fn origin(model: &Model, options: &Options) -> program::Origin {
     program::Origin {
         file: model.path().map(|it| it.display().to_string()).unwrap_or_default(),
         digest: model.digest().to_vec().into(),
-        preparation: Some(program::Preparation {
-            classes: options.classes,
-            head_at: options.head_at.clone(),
-            seed: options.seed,
-        }),
+        preparation: Some(preparation(options)),
     }
+}
+
+fn preparation(options: &Options) -> program::Preparation {
+    program::Preparation { classes: options.classes, head_at: options.head_at.clone(), seed: options.seed }
 }
 
 fn blobs(program: &Program, weights: &BTreeMap<String, Weight>) -> Result<Vec<Option<Vec<u8>>>, CompileError> {
