@@ -1,6 +1,7 @@
 //! Random numbers that depend on a key alone, so that any worker and any resumed run draws the same ones.
 
 /// One step of SplitMix64 (Steele, Lea and Flood, 2014): a bijection of 64 bits that mixes well.
+#[inline(always)]
 pub fn splitmix64(x: u64) -> u64 {
     let z = x.wrapping_add(GOLDEN);
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

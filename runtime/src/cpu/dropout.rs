@@ -2,7 +2,8 @@
 
 use super::chunks::{CHUNK, each2};
 use super::wide::wide;
-use crate::kernels::elementwise::{Dropout, splitmix64};
+use crate::kernels::elementwise::Dropout;
+use crate::rng::splitmix64;
 use crate::pool::Pool;
 
 /// y = x / (1 - ratio) where the bit is set, else 0. A result that nothing reads is empty.

@@ -4,6 +4,7 @@ use super::Kernel;
 use super::call::{Call, Result};
 use super::strides::{broadcast, merge, row_major};
 use crate::error::KernelError;
+use crate::rng::splitmix64;
 use crate::types::Type;
 
 /// A tensor seen flat.
@@ -96,14 +97,6 @@ impl Dropout {
         let hash = splitmix64(self.seed ^ splitmix64(step) ^ splitmix64(index));
         self.ratio <= (hash >> 11) as f64 / (1u64 << 53) as f64
     }
-}
-
-#[inline(always)]
-pub(crate) fn splitmix64(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 pub(super) fn relu(call: &Call<'_>) -> Result<Kernel> {
