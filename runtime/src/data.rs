@@ -55,7 +55,8 @@ pub enum Target {
 /// How data is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Decoded images are kept, and arrays held in memory, if they take no more bytes than this.
+    /// Decoded images are kept, and arrays held in memory, if they take no more bytes than this. Opening a folder may
+    /// hold as many until it turns out that they are too many.
     pub cache_bytes: usize,
     /// Leave out any number of unreadable images, rather than at most one in a hundred.
     pub skip_unreadable: bool,

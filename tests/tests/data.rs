@@ -9,6 +9,8 @@ mod loading;
 mod opening;
 #[path = "data/refusing.rs"]
 mod refusing;
+#[path = "data/shared.rs"]
+mod shared;
 
 use std::fs;
 use std::path::PathBuf;

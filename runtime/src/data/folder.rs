@@ -146,9 +146,11 @@ impl Folder {
         }
     }
 
-    /// Bytes of the decoded images that are kept.
+    /// Bytes of the names of files and the decoded images that are kept.
     pub fn bytes(&self) -> usize {
-        self.cache.iter().map(|image| image.bytes.capacity()).sum()
+        let names = self.files.iter().map(|path| size_of::<PathBuf>() + path.capacity());
+        let images = self.cache.iter().map(|image| size_of::<Image>() + image.bytes.capacity());
+        names.sum::<usize>() + images.sum::<usize>()
     }
 
     /// The most bytes that handing out one image takes.
