@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use ndarray::ArrayD;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use razorc_compiler::graph::{Graph, Phase, Value};
@@ -28,7 +29,7 @@ fn gradients_are_those_of_central_differences() {
         let mut executor = case.executor();
         executor.run(Which::Train);
         for name in &case.params {
-            let (before, after) = (&case.initial(name), executor.floats(name));
+            let (before, after) = (case.initial(name), executor.get(name).unwrap().floats().unwrap());
             for element in 0..before.len() {
                 let by_rule = before[element] - after[element];
                 let by_difference = (case.loss(name, element, H) - case.loss(name, element, -H)) / (2.0 * H);
@@ -110,28 +111,30 @@ impl Case {
         Case { values: values.collect(), program, params }
     }
 
-    fn executor(&self) -> Reference {
+    fn executor(&self) -> Reference<'_> {
         let mut executor = Reference::new(&self.program);
         for (name, value) in &self.values {
             executor.set(name, value.clone());
         }
-        executor.set("learning_rate", Tensor::floats(&[], vec![1.0]));
+        executor.set("learning_rate", Tensor::scalar(1.0));
         executor
     }
 
-    fn initial(&self, name: &str) -> Vec<f64> {
-        self.values.iter().find(|it| it.0 == name).unwrap().1.to_floats()
+    fn initial(&self, name: &str) -> &[f64] {
+        self.values.iter().find(|it| it.0 == name).unwrap().1.floats().unwrap()
     }
 
     /// Loss with one element of one param moved.
     fn loss(&self, name: &str, element: usize, by: f64) -> f64 {
         let mut executor = self.executor();
-        let mut moved = self.initial(name);
-        moved[element] += by;
-        let dims = self.values.iter().find(|it| it.0 == name).unwrap().1.dims();
-        executor.set(name, Tensor::floats(&dims, moved));
+        let Some(Tensor::Float(start)) = self.values.iter().find(|it| it.0 == name).map(|it| &it.1) else {
+            panic!("{name} is not a float tensor")
+        };
+        let mut moved = start.clone();
+        moved.as_slice_mut().unwrap()[element] += by;
+        executor.set(name, moved);
         executor.run(Which::Eval);
-        executor.floats("loss")[0]
+        executor.get("loss").unwrap().floats().unwrap()[0]
     }
 }
 
@@ -152,8 +155,10 @@ fn ends(graph: &mut Graph) -> (Value, Value, Value, Value) {
 fn initial(name: &str, ty: &Type) -> Tensor {
     let mut random = ChaCha8Rng::seed_from_u64(name.bytes().map(u64::from).sum());
     let n = ty.elements() as usize;
+    let dims: Vec<usize> = ty.dims().iter().map(|&it| it as usize).collect();
     if matches!(ty, Type::Dense { dtype: DType::I64, .. }) {
-        return Tensor::ints(ty.dims(), (0..n).map(|_| random.random_range(0..5)).collect());
+        let classes = (0..n).map(|_| random.random_range(0..5)).collect();
+        return Tensor::Int(ArrayD::from_shape_vec(dims, classes).unwrap());
     }
     let positive = ["var", "weights", "rows", "step"].contains(&name);
     let value = |_| match positive {
@@ -161,5 +166,5 @@ fn initial(name: &str, ty: &Type) -> Tensor {
         // Away from zero, where divisions blow up.
         false => random.random_range(0.2..2.0) * if random.random() { 1.0 } else { -1.0 },
     };
-    Tensor::floats(ty.dims(), (0..n).map(value).collect())
+    Tensor::float(&dims, (0..n).map(value))
 }
