@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use razorc_proto::Model;
 use razorc_proto::program::{self, Program, Role, Task};
 
-use crate::autodiff;
 use crate::error::{ImportError, PrepareError};
 use crate::graph::Graph;
-use crate::import::{Weight, import};
+use crate::import::{Imported, Weight, import};
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{Loss, OptimizerKind, Options};
 use crate::passes::back_razor::{self, Decision};
@@ -16,6 +15,7 @@ use crate::passes::{self, Pass};
 use crate::prepare::prepare;
 use crate::schedule::schedule;
 use crate::step::{self, CLASS_WEIGHTS, StepError};
+use crate::{autodiff, report};
 
 /// A trainer, ready to be written.
 pub struct Compiled {
@@ -33,6 +33,9 @@ pub struct Compiled {
 pub enum CompileError {
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// There is no head to train alone.
+    #[error("--head-only needs a fresh head; add --classes N")]
+    NoHead,
     #[error(transparent)]
     Import(#[from] ImportError),
     #[error(transparent)]
@@ -69,12 +72,10 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let train = schedule(&graphs.train, &kept(&graphs.train, &graphs.task, false));
     let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
     let initializer = |name: &str| graphs.weights.get(name)?.initializer.clone();
-    let mut program = lower(
-        Scheduled { graph: &graphs.train, schedule: &train },
-        Scheduled { graph: &graphs.eval, schedule: &eval },
-        graphs.task.clone(),
-        initializer,
-    );
+    let train = Scheduled { graph: &graphs.train, schedule: &train };
+    let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
+    let mut program = lower(train, eval, graphs.task.clone(), initializer);
+    program.memory = Some(report::memory(&program, train, eval, &graphs.dense));
     program.origin = Some(origin(model, options));
     let blobs = blobs(&program, &graphs.weights)?;
     Ok(Compiled { program, blobs, decisions: graphs.decisions })
@@ -83,8 +84,7 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
 /// The graphs that a model becomes.
 pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> {
     check_globs(options)?;
-    let model = prepare(model, &preparation(options))?.model;
-    let imported = import(&model, options)?;
+    let imported = prepared_import(model, options)?;
 
     let mut eval = imported.graph.clone();
     let output = passes::evaluation::result(&eval, imported.output);
@@ -116,8 +116,7 @@ pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> 
 
 /// Text of the training graph after a stage: `import`, a pass, `autodiff`; or of `evaluation`.
 pub fn text_after(model: &Model, options: &Options, stage: &str) -> Result<String, CompileError> {
-    let model = prepare(model, &preparation(options))?.model;
-    let imported = import(&model, options)?;
+    let imported = prepared_import(model, options)?;
     let mut graph = imported.graph;
     if stage == "import" {
         return Ok(graph.to_string());
@@ -144,6 +143,18 @@ pub fn text_after(model: &Model, options: &Options, stage: &str) -> Result<Strin
         }
     }
     Err(passes::UnknownPass::new(stage).into())
+}
+
+fn prepared_import(model: &Model, options: &Options) -> Result<Imported, CompileError> {
+    let prepared = prepare(model, &preparation(options))?;
+    let mut options = options.clone();
+    if options.head_only {
+        if prepared.head.is_empty() {
+            return Err(CompileError::NoHead);
+        }
+        options.train = prepared.head.iter().map(|it| globset::escape(it)).collect();
+    }
+    Ok(import(&prepared.model, &options)?)
 }
 
 fn run(passes: &[Pass], graph: &mut Graph, options: &Options) {
@@ -202,7 +213,7 @@ fn task(graph: &Graph, inputs: &[crate::graph::Value], ends: &step::Ends, option
 fn origin(model: &Model, options: &Options) -> program::Origin {
     program::Origin {
         file: model.path().map(|it| it.display().to_string()).unwrap_or_default(),
-        digest: model.digest().to_vec().into(),
+        digest: model.digest().to_vec(),
         preparation: Some(preparation(options)),
     }
 }

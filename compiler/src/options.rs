@@ -19,6 +19,8 @@ pub struct Options {
     pub classes: u64,
     /// Value at which the fresh head starts; empty: the input of the model's final classifier.
     pub head_at: String,
+    /// Train the fresh head alone.
+    pub head_only: bool,
     /// What is minimized.
     pub loss: Loss,
     /// Share of the target spread over all classes, for cross entropy.
@@ -157,6 +159,7 @@ impl Default for Options {
             input_shapes: BTreeMap::new(),
             classes: 0,
             head_at: String::new(),
+            head_only: false,
             loss: Loss::CrossEntropy,
             label_smoothing: 0.0,
             class_weights: vec![],
