@@ -94,6 +94,12 @@ impl<'a, T> Disjoint<'a, T> {
         self.len == 0
     }
 
+    /// Address of element `idx`, which is not checked.
+    pub(crate) fn at(&self, idx: usize) -> *mut T {
+        debug_assert!(idx < self.len);
+        self.start.wrapping_add(idx)
+    }
+
     /// The part in `range`.
     ///
     /// # Safety

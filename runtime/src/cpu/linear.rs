@@ -1,0 +1,67 @@
+//! Linear layers, their gradients, and stacks of matrix products.
+
+use crate::cpu::gemm::axis::Axis;
+use crate::cpu::gemm::matrix::Matrix;
+use crate::cpu::gemm::{self, Bias, Gemm, Target};
+use crate::kernels::linear::{Linear, Matmul};
+use crate::pool::{Disjoint, Team};
+
+/// `y = x w + b`.
+pub fn linear(team: &Team<'_>, sizes: &Linear, x: &[f32], w: &[f32], b: Option<&[f32]>, y: &mut [f32]) {
+    let Linear { rows, k, n, transpose, .. } = *sizes;
+    let dims = [rows, k, n];
+    let w = if transpose { down(w, k) } else { across(w, n) };
+    product(team, 1, dims, |_| (down(x, k), w), b.map_or(Bias::None, Bias::Cols), y);
+}
+
+/// Gradient with respect to x.
+pub fn linear_input_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    let Linear { rows, k, n, transpose, .. } = *sizes;
+    let w = if transpose { across(w, k) } else { down(w, n) };
+    product(team, 1, [rows, n, k], |_| (down(dy, n), w), Bias::None, dx);
+}
+
+/// Gradient with respect to w.
+pub fn linear_weight_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], x: &[f32], dw: &mut [f32]) {
+    let Linear { rows, k, n, transpose, .. } = *sizes;
+    let (dy, x) = (across(dy, n), across(x, k));
+    match transpose {
+        true => product(team, 1, [n, rows, k], |_| (dy, x), Bias::None, dw),
+        false => product(team, 1, [k, rows, n], |_| (x, dy), Bias::None, dw),
+    }
+}
+
+/// A stack of products.
+pub fn matmul(team: &Team<'_>, sizes: &Matmul, a: &[f32], b: &[f32], y: &mut [f32]) {
+    let Matmul { batch, m, k, n, ta, tb } = *sizes;
+    let factors = |it: usize| {
+        let (a, b) = (&a[it * m * k..][..m * k], &b[it * k * n..][..k * n]);
+        (if ta { across(a, m) } else { down(a, k) }, if tb { down(b, k) } else { across(b, n) })
+    };
+    product(team, batch, [m, k, n], factors, Bias::None, y);
+}
+
+fn product<'a>(
+    team: &Team<'_>,
+    count: usize,
+    [m, k, n]: [usize; 3],
+    factors: impl Fn(usize) -> (Matrix<'a>, Matrix<'a>) + Sync,
+    bias: Bias<'_>,
+    out: &mut [f32],
+) {
+    let out = Disjoint::new(out);
+    gemm::run(team, (m, n, k), count, |it| {
+        let (a, b) = factors(it);
+        Gemm { m, n, k, a, b, c: Target { out: &out, start: it * m * n, row: n, cols: Axis::flat(1) }, bias }
+    });
+}
+
+/// A factor whose lines lie one after the other, `len` elements each.
+fn down(data: &[f32], len: usize) -> Matrix<'_> {
+    Matrix { data, lines: Axis::flat(len), ks: Axis::flat(1) }
+}
+
+/// A factor whose `count` lines lie side by side.
+fn across(data: &[f32], count: usize) -> Matrix<'_> {
+    Matrix { data, lines: Axis::flat(1), ks: Axis::flat(count) }
+}
