@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use memmap2::MmapMut;
 
+use crate::cpu::SCRATCH;
 use crate::error::ArenaError;
 use crate::program::{ALIGN, Instruction, Place, Program};
 
@@ -38,12 +39,12 @@ macro_rules! elements {
 }
 elements!(f32 i64 i32 u8 u64);
 
-const SCRATCH: u32 = 63;
+const SCRATCH_BIT: u32 = 63;
 
 impl Arena {
-    /// Maps zeros for a program and the scratch of as many threads.
+    /// Maps zeros for a program and the scratch of as many threads, each of which has at least [`SCRATCH`] bytes.
     pub fn new(program: &Program, threads: usize) -> Result<Arena, ArenaError> {
-        let scratch = program.scratch_bytes().checked_mul(threads);
+        let scratch = program.scratch_bytes().max(SCRATCH).checked_mul(threads);
         let bytes = scratch.and_then(|it| it.checked_add(program.arena_bytes())).ok_or(ArenaError::TooLarge)?;
         let map = MmapMut::map_anon(bytes.max(ALIGN)).map_err(|source| ArenaError::Map { bytes, source })?;
         Ok(Arena { map, program_bytes: program.arena_bytes() })
@@ -150,7 +151,7 @@ impl<'a> Step<'a> {
 
     /// Scratch of all threads, in equal parts. It can be taken once.
     pub fn scratch(&self) -> &'a mut [f32] {
-        self.take(SCRATCH);
+        self.take(SCRATCH_BIT);
         let len = self.scratch.len() / size_of::<f32>();
         // SAFETY: the range is behind the places of all values and within the map, which is borrowed for 'a; it starts
         // at a multiple of 64 and is handed out once.

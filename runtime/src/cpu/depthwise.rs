@@ -161,7 +161,7 @@ fn for_blocks([y, x]: [Window; 2], scratch: usize, mut block: impl FnMut(usize, 
     }
     let one = Unfold::new([y.part(0, 1), x.part(0, width)]).len();
     let more = Unfold::new([y.part(0, 2.min(y.count)), x.part(0, width)]).len() - one;
-    let height = if more == 0 { 1 } else { 1 + scratch.saturating_sub(one) / more };
+    let height = 1 + scratch.saturating_sub(one).checked_div(more).unwrap_or(0);
     for row in (0..y.count).step_by(height) {
         for col in (0..x.count).step_by(width) {
             block(row, col, &Unfold::new([y.part(row, height), x.part(col, width)]));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::kernels::pool::{AvgPool, MaxPool, Pool};
-use crate::pool::Pool as Threads;
+use crate::pool::{Disjoint, Pool as Threads};
 
 /// A position inside a pooling window, as it is stored.
 pub trait Position: Copy + Send + Sync {
@@ -14,22 +14,26 @@ pub trait Position: Copy + Send + Sync {
 }
 
 /// Largest value of each window, and where it is; the first of equals. A NaN wins over numbers.
-pub fn max_pool<P: Position>(threads: &Threads, max: &MaxPool, x: &[f32], y: &mut [f32], index: Option<&mut [P]>) {
+pub fn max_pool<P: Position>(
+    threads: &Threads,
+    max: &MaxPool,
+    x: &[f32],
+    y: Option<&mut [f32]>,
+    index: Option<&mut [P]>,
+) {
     let pool = &max.pool;
     let (input, out) = (pool.ih * pool.iw, pool.oh * pool.ow);
-    match index {
-        Some(index) => threads.chunks2((y, out), (index, out), |plane, y, index| {
-            max_plane(pool, &x[plane * input..][..input], |at, value, position| {
-                (y[at], index[at]) = (value, P::new(position));
-            });
-        }),
-        None => threads.chunks(y, out, |plane, y| {
-            max_plane(pool, &x[plane * input..][..input], |at, value, _| y[at] = value);
-        }),
-    }
+    let (y, index) = (y.map(Disjoint::new), index.map(Disjoint::new));
+    threads.run(pool.planes, &|plane, _| {
+        // SAFETY: every task has its own plane.
+        let y = y.as_ref().map(|it| unsafe { it.chunk(plane, out) });
+        // SAFETY: as above.
+        let index = index.as_ref().map(|it| unsafe { it.chunk(plane, out) });
+        max_plane(pool, &x[plane * input..][..input], y, index);
+    });
 }
 
-fn max_plane(pool: &Pool, x: &[f32], mut put: impl FnMut(usize, f32, usize)) {
+fn max_plane<P: Position>(pool: &Pool, x: &[f32], mut y: Option<&mut [f32]>, mut index: Option<&mut [P]>) {
     for (at, (oy, ox)) in pool.windows().enumerate() {
         let (mut best, mut position) = (f32::NEG_INFINITY, None);
         let cols = pool.cols(ox);
@@ -42,7 +46,12 @@ fn max_plane(pool: &Pool, x: &[f32], mut put: impl FnMut(usize, f32, usize)) {
                 }
             }
         }
-        put(at, best, position.unwrap_or(0));
+        if let Some(y) = &mut y {
+            y[at] = best;
+        }
+        if let Some(index) = &mut index {
+            index[at] = P::new(position.unwrap_or(0));
+        }
     }
 }
 
