@@ -1,4 +1,4 @@
-//! Offsets for buffers whose lifetimes are known: a portfolio of greedy orders, the best of which counts.
+//! Offsets for buffers whose lifetimes are known: greedy placement in many orders, of which the best counts.
 //!
 //! Offsets are sums of sizes, so they are as aligned as the sizes are.
 
@@ -28,20 +28,8 @@ pub struct Plan {
 pub fn plan(buffers: &[Buffer]) -> Plan {
     let loads = loads(buffers);
     let bound = loads.iter().copied().max().unwrap_or(0);
-    let mut best = Plan { offsets: vec![], peak: u64::MAX, bound };
-    for key in ORDERS {
-        let mut order: Vec<usize> = (0..buffers.len()).collect();
-        order.sort_by_cached_key(|&idx| Reverse(key(&buffers[idx], loads[idx])));
-        for fit in [Fit::First, Fit::Best] {
-            if let Some(plan) = place(buffers, &order, fit, &best) {
-                best = plan;
-            }
-            if best.peak == bound {
-                return best;
-            }
-        }
-    }
-    best
+    let best = improve(buffers, bound, portfolio(buffers, &loads, bound));
+    Plan { offsets: best.offsets, peak: best.peak, bound }
 }
 
 /// Largest sum of live bytes of any step.
@@ -49,10 +37,66 @@ pub fn bound(buffers: &[Buffer]) -> u64 {
     loads(buffers).into_iter().max().unwrap_or(0)
 }
 
+/// Buffers placed in some order.
+#[derive(Clone)]
+struct Attempt {
+    order: Vec<usize>,
+    fit: Fit,
+    offsets: Vec<u64>,
+    peak: u64,
+}
+
+/// The best of all keys and fits.
+fn portfolio(buffers: &[Buffer], loads: &[u64], bound: u64) -> Attempt {
+    let mut best = Attempt { order: vec![], fit: Fit::First, offsets: vec![], peak: u64::MAX };
+    for key in KEYS {
+        let mut order: Vec<usize> = (0..buffers.len()).collect();
+        order.sort_by_cached_key(|&idx| Reverse(key(&buffers[idx], loads[idx])));
+        for fit in [Fit::First, Fit::Best] {
+            let attempt = place(buffers, &order, fit);
+            if attempt.peak < best.peak {
+                best = attempt;
+            }
+            if best.peak <= bound {
+                return best;
+            }
+        }
+    }
+    best
+}
+
+/// Moves what ends above the bound forward in the order, again and again, and keeps the best that was seen.
+fn improve(buffers: &[Buffer], bound: u64, start: Attempt) -> Attempt {
+    // Time is quadratic in buffers: fewer rounds for many.
+    let rounds = 40_000 / buffers.len().max(1000);
+    let mut ranks = vec![0; buffers.len()];
+    for (at, &idx) in start.order.iter().enumerate() {
+        ranks[idx] = (at as u64 + 1) << 24;
+    }
+    let mut current = start.clone();
+    let mut best = start;
+    for _ in 0..rounds {
+        if best.peak <= bound {
+            break;
+        }
+        for (idx, buffer) in buffers.iter().enumerate() {
+            if bound < current.offsets[idx] + buffer.bytes {
+                ranks[idx] /= 2;
+            }
+        }
+        current.order.sort_by_key(|&idx| ranks[idx]);
+        current = place(buffers, &current.order, current.fit);
+        if current.peak < best.peak {
+            best = current.clone();
+        }
+    }
+    best
+}
+
 /// What is placed first: the largest key. `load` is the largest sum of live bytes during a buffer's life.
 type Key = fn(&Buffer, u64) -> [u64; 3];
 
-const ORDERS: &[Key] = &[
+const KEYS: &[Key] = &[
     |it, _| [it.bytes, it.life(), 0],
     |it, _| [it.life(), it.bytes, 0],
     |it, _| [it.area(), 0, 0],
@@ -77,24 +121,19 @@ struct Placed {
     buffer: Buffer,
 }
 
-/// Places buffers one after the other; none as soon as the plan is no smaller than `best`.
-fn place(buffers: &[Buffer], order: &[usize], fit: Fit, best: &Plan) -> Option<Plan> {
+/// Places buffers one after the other.
+fn place(buffers: &[Buffer], order: &[usize], fit: Fit) -> Attempt {
     let mut offsets = vec![0; buffers.len()];
-    let mut peak = 0;
     let mut placed: Vec<Placed> = Vec::with_capacity(buffers.len());
     for &idx in order {
         let buffer = buffers[idx];
         let start = gap(&placed, buffer, fit);
-        let stop = start + buffer.bytes;
-        peak = peak.max(stop);
-        if best.peak <= peak {
-            return None;
-        }
         offsets[idx] = start;
         let at = placed.partition_point(|it| it.start < start);
-        placed.insert(at, Placed { start, stop, buffer });
+        placed.insert(at, Placed { start, stop: start + buffer.bytes, buffer });
     }
-    Some(Plan { offsets, peak, bound: best.bound })
+    let peak = placed.iter().map(|it| it.stop).max().unwrap_or(0);
+    Attempt { order: order.to_vec(), fit, offsets, peak }
 }
 
 /// Start of a gap between those of `placed`, sorted by start, that live while `buffer` does; or the end of the last.
