@@ -10,7 +10,7 @@ use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 
 use crate::attrs::Attrs;
-use crate::ops::{self, OpDef, ShapeError};
+use crate::ops::{self, Lower, OpDef, ShapeError};
 use crate::types::Type;
 
 /// A whole training step: declarations, then nodes in an order in which they can run.
@@ -252,6 +252,15 @@ impl Graph {
             readers.sort_by_cached_key(|it| (self.position(it.0), it.1));
         }
         readers
+    }
+
+    /// The value whose bytes a value lies in: its own, or those that it is a view of.
+    pub fn root(&self, value: Value) -> Value {
+        let mut value = value;
+        while self.nodes[value.node].op.lower == Lower::View {
+            value = self.operands(value.node)[0];
+        }
+        value
     }
 
     /// Type of a value.

@@ -8,7 +8,7 @@ use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::lower::Scheduled;
 use crate::ops;
 use crate::schedule::arena::{self, Buffer};
-use crate::schedule::{ALIGN, arena_bytes, storage_of};
+use crate::schedule::{ALIGN, arena_bytes};
 use crate::types::Type;
 
 /// Planned memory of `program`, lowered from `train` and `eval`; `dense` is the training graph before pruning.
@@ -44,7 +44,7 @@ fn saved_bytes(graph: &Graph) -> u64 {
 
 /// Values whose bytes are saved; views of weights are not among them.
 fn saved_storages(graph: &Graph) -> BTreeSet<Value> {
-    let storages = graph.saves().into_iter().map(|it| storage_of(graph, it));
+    let storages = graph.saves().into_iter().map(|it| graph.root(it));
     storages.filter(|&it| !graph.is_declared(it) || graph.node(it.node).op.name == "input").collect()
 }
 
@@ -84,7 +84,7 @@ fn module(graph: &Graph, node: NodeId) -> Option<Module> {
     let operands = graph.operands(node);
     let results = graph.results(node);
     let x = *operands.first()?;
-    let trained = operands[1..].iter().any(|&it| graph.node(storage_of(graph, it).node).op.name == "param");
+    let trained = operands[1..].iter().any(|&it| graph.node(graph.root(it).node).op.name == "param");
     let n = graph.ty(x).elements();
     Some(match (op.name, ops::family(op)) {
         ("conv" | "linear", _) => {
@@ -107,10 +107,10 @@ fn module(graph: &Graph, node: NodeId) -> Option<Module> {
 
 /// Bytes of a bitmap and the kept values in f32, where a pruned copy of `x` is saved.
 fn pruned(graph: &Graph, x: Value) -> Option<u64> {
-    let storage = storage_of(graph, x);
+    let storage = graph.root(x);
     let n = graph.ty(x).elements();
     graph.phase(Phase::Forward).find_map(|node| {
-        if graph.operands(node).first().is_none_or(|&it| storage_of(graph, it) != storage) {
+        if graph.operands(node).first().is_none_or(|&it| graph.root(it) != storage) {
             return None;
         }
         let attrs = &graph.node(node).attrs;

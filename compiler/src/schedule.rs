@@ -14,8 +14,6 @@ use crate::graph::{Graph, NodeId, Value};
 use crate::types::Type;
 use arena::Buffer;
 
-pub use liveness::storage_of;
-
 /// Of every offset and size in the arena, in bytes.
 pub const ALIGN: u64 = 64;
 

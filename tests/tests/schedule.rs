@@ -1,6 +1,7 @@
 //! Orders, lifetimes and offsets: by hand, at random, and on real training graphs.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rand::{Rng, SeedableRng};
@@ -118,7 +119,7 @@ fn the_checker_finds_what_a_comparison_of_all_pairs_finds() {
     assert!((200..1800).contains(&overlapping), "{overlapping} of 2000 cases overlap: the test shows too little");
 }
 
-/// Peak over bound: at most 1.025 on every training graph, at most 1.01 on 95 % of them.
+/// Peak over bound: at most 1.015 on every training graph, at most 1.01 on 95 % of them.
 #[test]
 fn training_graphs_come_close_to_the_bound() {
     let Some(folder) = shared("bench/memory-planning/training-graphs") else {
@@ -129,7 +130,7 @@ fn training_graphs_come_close_to_the_bound() {
     let close = ratios.iter().filter(|it| it.1 <= 1.01).count();
     let (hardest, worst) = ratios.iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
     println!("{close} of {} within 1 %, worst {worst:.4} ({hardest})", ratios.len());
-    assert!(*worst <= 1.025, "{hardest}: {worst}");
+    assert!(*worst <= 1.015, "{hardest}: {worst}");
     assert!(0.95 * ratios.len() as f64 <= close as f64, "{close} of {}", ratios.len());
 }
 
@@ -141,7 +142,7 @@ fn hard_instances_are_planned_soundly() {
     };
     let ratios = ratios(&folder);
     assert!(!ratios.is_empty());
-    assert!(ratios.iter().all(|it| it.1 <= 1.45), "{ratios:?}");
+    assert!(ratios.iter().all(|it| it.1 <= 1.36), "{ratios:?}");
 }
 
 fn ratios(folder: &Path) -> Vec<(String, f64)> {
@@ -179,7 +180,12 @@ fn shared(folder: &str) -> Option<PathBuf> {
     let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"));
     let path = root.join(folder);
     if !path.is_dir() {
-        eprintln!("SKIPPED: {} is not there; RAZORC_SHARED can name another folder", path.display());
+        // Not by a macro, whose output a passing test would hide.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: {} is not there; RAZORC_SHARED can name another folder",
+            path.display()
+        );
         return None;
     }
     Some(path)

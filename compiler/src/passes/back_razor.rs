@@ -8,7 +8,6 @@ use std::collections::HashSet;
 
 use globset::{Glob, GlobMatcher};
 
-use super::rebuild_views::root;
 use super::samples;
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
@@ -105,7 +104,7 @@ impl Facts {
 }
 
 fn is_weight(graph: &Graph, value: Value) -> bool {
-    graph.is_declared(root(graph, value)) && graph.node(root(graph, value).node).op.name != "input"
+    graph.is_declared(graph.root(value)) && graph.node(graph.root(value).node).op.name != "input"
 }
 
 fn decide(
@@ -170,7 +169,7 @@ fn layers(graph: &Graph, value: Value) -> Vec<NodeId> {
 fn sparsity_of(graph: &Graph, layers: &[NodeId], razor: &Razor, globs: &[(GlobMatcher, Sparsity)]) -> Sparsity {
     let asked = layers.iter().map(|&layer| {
         let weight = graph.operands(layer)[1];
-        let name = graph.name(root(graph, weight));
+        let name = graph.name(graph.root(weight));
         globs.iter().rev().find(|it| it.0.is_match(name)).map_or(razor.sparsity, |it| it.1)
     });
     asked.min().unwrap_or(razor.sparsity)

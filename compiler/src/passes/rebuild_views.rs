@@ -2,12 +2,12 @@
 
 use crate::attrs::Attrs;
 use crate::graph::{Graph, Phase, Value};
-use crate::ops::{self, Lower};
+use crate::ops;
 
 /// Replaces every saved view by a view, in the backward phase, of the value that it is a view of.
 pub fn run(graph: &mut Graph) {
     for saved in graph.saves() {
-        let root = root(graph, saved);
+        let root = graph.root(saved);
         if root == saved || graph.is_declared(root) && graph.node(root.node).op.name != "input" {
             continue;
         }
@@ -25,13 +25,4 @@ pub fn run(graph: &mut Graph) {
             graph.move_before(node, first);
         }
     }
-}
-
-/// The value whose bytes `value` shows.
-pub fn root(graph: &Graph, value: Value) -> Value {
-    let mut value = value;
-    while graph.node(value.node).op.lower == Lower::View {
-        value = graph.operands(value.node)[0];
-    }
-    value
 }

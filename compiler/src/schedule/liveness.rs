@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use super::arena::Buffer;
 use super::{Place, arena_bytes};
 use crate::graph::{Graph, NodeId, Value};
-use crate::ops::Lower;
 
 /// Lifetimes `[first, end)` of all that is not resident, and the place of every value that something reads.
 ///
@@ -15,10 +14,10 @@ pub fn lifetimes(graph: &Graph, steps: &[NodeId], kept: &[Value]) -> (Vec<(Value
     let mut ends: HashMap<Value, usize> = HashMap::new();
     for (step, &node) in steps.iter().enumerate() {
         for operand in graph.operands(node) {
-            ends.insert(storage_of(graph, operand), step + 1);
+            ends.insert(graph.root(operand), step + 1);
         }
     }
-    ends.extend(kept.iter().map(|it| (storage_of(graph, *it), steps.len() + 1)));
+    ends.extend(kept.iter().map(|it| (graph.root(*it), steps.len() + 1)));
 
     let inputs = graph.declared("input").into_iter().map(|it| (it, 0, ends.get(&it).copied().unwrap_or(1)));
     let made = steps.iter().enumerate().flat_map(|(step, node)| {
@@ -32,19 +31,11 @@ pub fn lifetimes(graph: &Graph, steps: &[NodeId], kept: &[Value]) -> (Vec<(Value
     (lives, places)
 }
 
-/// The value whose bytes a value lies in: its own, or those that it is a view of.
-pub fn storage_of(graph: &Graph, value: Value) -> Value {
-    match graph.node(value.node).op.lower {
-        Lower::View => storage_of(graph, graph.operands(value.node)[0]),
-        Lower::Instruction | Lower::Declaration => value,
-    }
-}
-
 fn places(graph: &Graph, lives: &[(Value, Buffer)]) -> BTreeMap<Value, Place> {
     let storages: HashMap<Value, usize> = lives.iter().enumerate().map(|(idx, it)| (it.0, idx)).collect();
     let values = graph.order().iter().flat_map(|it| graph.results(*it));
     let place = |value: Value| {
-        let root = storage_of(graph, value);
+        let root = graph.root(value);
         match storages.get(&root) {
             Some(&idx) => Some((value, Place::Storage(idx))),
             None => graph.is_declared(root).then_some((value, Place::Resident(root))),

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::liveness::storage_of;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::Lower;
 
@@ -39,8 +38,8 @@ impl Waits {
         let mut readers: HashMap<Value, Vec<NodeId>> = HashMap::new();
         let mut writers: HashMap<Value, Vec<NodeId>> = HashMap::new();
         for &node in instructions {
-            let reads: Vec<Value> = graph.operands(node).into_iter().map(|it| storage_of(graph, it)).collect();
-            let writes: Vec<Value> = graph.writes(node).into_iter().map(|it| storage_of(graph, it)).collect();
+            let reads: Vec<Value> = graph.operands(node).into_iter().map(|it| graph.root(it)).collect();
+            let writes: Vec<Value> = graph.writes(node).into_iter().map(|it| graph.root(it)).collect();
             if is_update(node) {
                 let makers = reads.iter().filter_map(|it| writers.get(it));
                 let earlier = writes.iter().flat_map(|it| [readers.get(it), writers.get(it)]).flatten();
