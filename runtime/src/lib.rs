@@ -9,6 +9,7 @@ pub mod memory;
 pub mod metrics;
 pub mod pool;
 pub mod program;
+pub mod reference;
 pub mod rng;
 pub mod schedule;
 pub mod types;

@@ -264,6 +264,19 @@ impl Instruction {
     }
 }
 
+impl Ports {
+    /// What is written before step 0.
+    pub fn filled(&self) -> impl Iterator<Item = Place> {
+        let scalars = [Some(self.target), Some(self.rows), self.learning_rate, self.step];
+        self.inputs.iter().copied().chain(scalars.into_iter().flatten())
+    }
+
+    /// What is read after the last step.
+    pub fn read(&self) -> impl Iterator<Item = Place> {
+        [Some(self.loss), self.correct, self.prediction].into_iter().flatten()
+    }
+}
+
 fn size(what: &'static str, bytes: u64) -> Result<usize, ProgramError> {
     if MAX_ARENA < bytes || !bytes.is_multiple_of(ALIGN as u64) {
         return Err(ProgramError::Size { what, bytes });

@@ -6,7 +6,7 @@ use razorc_proto::NOT_WANTED;
 use razorc_proto::program::{self as proto, Role, value::Place as Where};
 
 use super::overlap::{self, Taken};
-use super::task::{Finder, filled, read};
+use super::task::Finder;
 use super::{Home, Instruction, Place, Ports, Resident, Sequence, Value, range};
 use crate::error::ProgramError;
 use crate::kernels::Kernel;
@@ -116,7 +116,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn fill(&mut self, ports: &Ports) -> Result<(), ProgramError> {
-        for place in filled(ports) {
+        for place in ports.filled() {
             let value = &self.values[place.value];
             if let Home::Storage(at) = value.home {
                 if self.storages[at].steps.start != 0 {
@@ -225,7 +225,7 @@ impl Walk<'_> {
 
     /// What the trainer reads at the end must have been written, and still be there.
     fn read(&self, ports: &Ports, instructions: &[Instruction]) -> Result<(), ProgramError> {
-        for place in read(ports) {
+        for place in ports.read() {
             let value = &self.values[place.value];
             self.readable(instructions.len(), value).map_err(|_| {
                 self.value_fault(value, "is read after the last step but not written, or not live there")

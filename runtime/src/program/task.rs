@@ -124,7 +124,7 @@ impl<'a> Finder<'a> {
     /// What is filled must not be filled twice, and nothing but predictions and losses may be a resident.
     fn distinct(&self, ports: &Ports) -> Result<(), ProgramError> {
         let mut homes = HashSet::new();
-        for place in filled(ports) {
+        for place in ports.filled() {
             let Value { name, home, .. } = &self.values[place.value];
             if matches!(home, Home::Resident(_)) {
                 return Err(self.fault("input", name, "is a resident, which is never filled".into()));
@@ -139,15 +139,4 @@ impl<'a> Finder<'a> {
     fn fault(&self, role: &'static str, name: &str, problem: String) -> ProgramError {
         ProgramError::Port { sequence: self.sequence, role, name: name.into(), problem }
     }
-}
-
-/// Values that are written before step 0.
-pub(super) fn filled(ports: &Ports) -> impl Iterator<Item = Place> {
-    let scalars = [Some(ports.target), Some(ports.rows), ports.learning_rate, ports.step];
-    ports.inputs.iter().copied().chain(scalars.into_iter().flatten())
-}
-
-/// Values that are read after the last step.
-pub(super) fn read(ports: &Ports) -> impl Iterator<Item = Place> {
-    [Some(ports.loss), ports.correct, ports.prediction].into_iter().flatten()
 }
