@@ -91,6 +91,14 @@ fn few_unreadable_images_are_left_out_and_many_are_refused() {
 }
 
 #[test]
+fn images_of_absurd_size_are_not_decoded() {
+    let dir = TempDir::new().unwrap();
+    let root = folder(&dir, &["a"], 1);
+    image::RgbImage::new(20_000, 1).save(root.join("a/wide.png")).unwrap();
+    open(&root, None, &classes(&[3, 4, 4], 1), &["1 of 2 images", "a/wide.png"]);
+}
+
+#[test]
 fn transforms_that_do_not_fit_the_input_are_refused() {
     let dir = TempDir::new().unwrap();
     let flat = numbered(&dir, 4);
