@@ -1,2 +1,5 @@
 //! The `razorc` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    razorc::main()
+}

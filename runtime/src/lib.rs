@@ -12,4 +12,6 @@ pub mod program;
 pub mod reference;
 pub mod rng;
 pub mod schedule;
+pub mod train;
+pub mod trainer;
 pub mod types;

@@ -1,0 +1,41 @@
+//! The commands, a file each.
+
+mod compile;
+mod eval;
+mod export;
+mod inspect;
+mod quickstart;
+mod train;
+
+use clap::Subcommand;
+
+use crate::failure::Result;
+
+#[derive(Subcommand)]
+pub enum Command {
+    Compile(compile::Compile),
+    Train(train::Train),
+    Eval(eval::Eval),
+    Export(export::Export),
+    Inspect(inspect::Inspect),
+    Quickstart(quickstart::Quickstart),
+}
+
+impl Command {
+    /// Does what was asked.
+    pub fn run(&self) -> Result<()> {
+        match self {
+            Command::Compile(it) => it.run(),
+            Command::Train(it) => it.run(),
+            Command::Eval(it) => it.run(),
+            Command::Export(it) => it.run(),
+            Command::Inspect(it) => it.run(),
+            Command::Quickstart(it) => it.run(),
+        }
+    }
+}
+
+/// Threads that a command computes on, unless told otherwise: one for each processor.
+fn threads(given: Option<usize>) -> usize {
+    given.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |it| it.get()))
+}

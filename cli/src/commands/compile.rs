@@ -1,0 +1,59 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use razorc_compiler::compile;
+use razorc_compiler::options::{Options, Sparsity};
+use razorc_proto::program::Memory;
+use razorc_proto::{Model, write_trainer};
+
+use crate::failure::Result;
+use crate::options::CompileOptions;
+use crate::report;
+
+/// Make a trainer from a pretrained ONNX model
+#[derive(Args)]
+pub struct Compile {
+    /// The model
+    #[arg(value_name = "MODEL.onnx")]
+    model: PathBuf,
+    /// The trainer; by default, the model's name in the current folder
+    #[arg(short, long, value_name = "MODEL.trainer")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    options: CompileOptions,
+}
+
+impl Compile {
+    pub fn run(&self) -> Result<()> {
+        let options = self.options.parse()?;
+        let model = Model::open(&self.model)?;
+        let output = self.output();
+        let packed = compile(&model, &options)?;
+        let dense = dense_plan(&model, &options)?;
+        let mut program = packed.program;
+        if let Some(origin) = &mut program.origin {
+            origin.file = self.model.display().to_string();
+        }
+        let blobs: Vec<_> = packed.blobs.iter().map(|blob| blob.as_deref()).collect();
+        write_trainer(&output, &program, &blobs)?;
+
+        let plan = program.memory.unwrap_or_default();
+        print!("{}", report::comparison(&dense, &plan, &self.options.sparsity_label()));
+        println!("wrote {}", output.display());
+        Ok(())
+    }
+
+    fn output(&self) -> PathBuf {
+        let name = || PathBuf::from(self.model.file_name().unwrap_or("model".as_ref()));
+        self.output.clone().unwrap_or_else(|| name().with_extension("trainer"))
+    }
+}
+
+/// The plan of a trainer that saves everything densely.
+fn dense_plan(model: &Model, options: &Options) -> Result<Memory> {
+    let mut options = options.clone();
+    options.razor.sparsity = Sparsity::default();
+    options.razor.sparsity_for.clear();
+    options.razor.reference = false;
+    Ok(compile(model, &options)?.program.memory.unwrap_or_default())
+}

@@ -1,0 +1,231 @@
+use clap::{Args, ValueEnum};
+use razorc_compiler::options::{self, BatchNorm, Loss, OptimizerKind, Options, Razor, Sparsity};
+use razorc_compiler::types::DType;
+
+use crate::failure::{Failure, Result};
+
+/// What decides how a model becomes a trainer.
+#[derive(Args, Clone, Debug)]
+pub struct CompileOptions {
+    /// Rows of a step
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    batch: u64,
+    /// Size of a named dynamic dimension; the batch is bound already
+    #[arg(long, value_name = "NAME=N")]
+    bind: Vec<String>,
+    /// Dims of an input, where the model's own are not wanted; the batch included
+    #[arg(long, value_name = "NAME=D,D,..")]
+    input_shape: Vec<String>,
+    /// Replace the final classifier by a fresh one of so many classes
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    classes: u64,
+    /// Value at which the fresh classifier starts, instead of the final classifier's input
+    #[arg(long, value_name = "VALUE", default_value = "", hide_default_value = true)]
+    head_at: String,
+    /// Train the fresh classifier alone
+    #[arg(long)]
+    head_only: bool,
+    /// Decides the fresh classifier and dropout
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    loss: LossOptions,
+    #[command(flatten)]
+    update: UpdateOptions,
+    #[command(flatten)]
+    razor: RazorOptions,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Loss")]
+struct LossOptions {
+    /// What is minimized
+    #[arg(long, value_enum, default_value_t = LossWord::CrossEntropy)]
+    loss: LossWord,
+    /// Share of the target that is spread over all classes
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    label_smoothing: f64,
+    /// Weight of each class in cross entropy
+    #[arg(long, value_name = "W,..", value_delimiter = ',')]
+    class_weights: Vec<f32>,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Weights")]
+struct UpdateOptions {
+    /// Train only weights whose names match
+    #[arg(long, value_name = "GLOB")]
+    train: Vec<String>,
+    /// Do not train weights whose names match; wins over `--train`
+    #[arg(long, value_name = "GLOB")]
+    freeze: Vec<String>,
+    /// What is trained in batch normalization: nothing, scale and bias, or also the statistics
+    #[arg(long, value_enum, default_value_t = BatchNormWord::Frozen)]
+    batch_norm: BatchNormWord,
+    /// Let the model's dropout layers drop
+    #[arg(long)]
+    dropout: bool,
+    /// How weights are updated
+    #[arg(long, value_enum, default_value_t = OptimizerWord::Adam)]
+    optimizer: OptimizerWord,
+    /// Of SGD
+    #[arg(long, value_name = "X", default_value_t = 0.9)]
+    momentum: f64,
+    /// Use Nesterov's momentum (SGD)
+    #[arg(long)]
+    nesterov: bool,
+    /// Added to the gradient (SGD, Adam), or applied to the weight (AdamW)
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    weight_decay: f64,
+    /// Of Adam's two averages
+    #[arg(long, value_name = "B1,B2", value_delimiter = ',', num_args = 2, default_values_t = [0.9, 0.999])]
+    betas: Vec<f64>,
+    /// Of Adam's divisor
+    #[arg(long, value_name = "X", default_value_t = 1e-8)]
+    epsilon: f64,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Back Razor")]
+struct RazorOptions {
+    /// Fraction of saved activations that is pruned; 0 saves everything densely
+    #[arg(long, value_name = "X", default_value = "0.9", allow_negative_numbers = true)]
+    sparsity: String,
+    /// Another fraction for the saved inputs of weights whose names match; the last match counts
+    #[arg(long, value_name = "GLOB=X")]
+    sparsity_for: Vec<String>,
+    /// Type of the values that are kept
+    #[arg(long, value_enum, default_value_t = Values::F16)]
+    values: Values,
+    /// Prune the inputs of the first and the last layer too
+    #[arg(long)]
+    prune_ends: bool,
+    /// Prune what smooth activations and normalization read, though gradients suffer much
+    #[arg(long)]
+    prune_smooth: bool,
+    /// Keep what the published rule keeps, without packing; for comparison only
+    #[arg(long)]
+    reference_mask: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LossWord {
+    CrossEntropy,
+    Mse,
+    BceWithLogits,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BatchNormWord {
+    Frozen,
+    Affine,
+    Train,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OptimizerWord {
+    Sgd,
+    Adam,
+    Adamw,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Values {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl CompileOptions {
+    /// The compiler's options.
+    pub fn parse(&self) -> Result<Options> {
+        Ok(Options {
+            batch: self.batch,
+            bind: self.bind.iter().map(|it| pair("--bind", it, |n| n.parse().ok())).collect::<Result<_>>()?,
+            input_shapes: self.input_shape.iter().map(|it| pair("--input-shape", it, dims)).collect::<Result<_>>()?,
+            classes: self.classes,
+            head_at: self.head_at.clone(),
+            head_only: self.head_only,
+            loss: match self.loss.loss {
+                LossWord::CrossEntropy => Loss::CrossEntropy,
+                LossWord::Mse => Loss::MeanSquaredError,
+                LossWord::BceWithLogits => Loss::BinaryCrossEntropy,
+            },
+            label_smoothing: self.loss.label_smoothing,
+            class_weights: self.loss.class_weights.clone(),
+            optimizer: self.update.optimizer(),
+            train: self.update.train.clone(),
+            freeze: self.update.freeze.clone(),
+            batch_norm: match self.update.batch_norm {
+                BatchNormWord::Frozen => BatchNorm::Frozen,
+                BatchNormWord::Affine => BatchNorm::Affine,
+                BatchNormWord::Train => BatchNorm::Train,
+            },
+            dropout: self.update.dropout,
+            razor: self.razor.parse()?,
+            seed: self.seed,
+        })
+    }
+
+    /// What the packed plan is called in tables, such as `90 %`.
+    pub fn sparsity_label(&self) -> String {
+        let sparsity = self.razor.sparsity.parse::<f64>().unwrap_or(0.0);
+        format!("{} % pruned", (sparsity * 1e6).round() / 1e4)
+    }
+}
+
+impl UpdateOptions {
+    fn optimizer(&self) -> options::Optimizer {
+        options::Optimizer {
+            kind: match self.optimizer {
+                OptimizerWord::Sgd => OptimizerKind::Sgd,
+                OptimizerWord::Adam => OptimizerKind::Adam,
+                OptimizerWord::Adamw => OptimizerKind::AdamW,
+            },
+            momentum: self.momentum,
+            nesterov: self.nesterov,
+            weight_decay: self.weight_decay,
+            betas: [self.betas[0], self.betas[1]],
+            epsilon: self.epsilon,
+        }
+    }
+}
+
+impl RazorOptions {
+    fn parse(&self) -> Result<Razor> {
+        let sparsity = |text: &str| text.parse::<Sparsity>().ok();
+        Ok(Razor {
+            sparsity: self.sparsity.parse::<Sparsity>()?,
+            sparsity_for: self
+                .sparsity_for
+                .iter()
+                .map(|it| pair("--sparsity-for", it, sparsity))
+                .collect::<Result<_>>()?,
+            values: match self.values {
+                Values::F32 => DType::F32,
+                Values::F16 => DType::F16,
+                Values::Bf16 => DType::Bf16,
+            },
+            ends: self.prune_ends,
+            smooth: self.prune_smooth,
+            reference: self.reference_mask,
+        })
+    }
+}
+
+/// Splits `NAME=VALUE` at its last `=`, as names may contain one.
+fn pair<T>(option: &str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<(String, T)> {
+    let parsed = text.rsplit_once('=').and_then(|(name, value)| Some((name.to_string(), parse(value)?)));
+    parsed.ok_or_else(|| {
+        let example = match option {
+            "--bind" => "--bind seq=128",
+            "--input-shape" => "--input-shape input=8,3,96,96",
+            _ => "--sparsity-for 'blocks.3.*=0.95'",
+        };
+        Failure::input(format!("`{option} {text}` cannot be understood")).hint(format!("write `{example}`"))
+    })
+}
+
+fn dims(text: &str) -> Option<Vec<u64>> {
+    text.split(',').map(|dim| dim.parse().ok().filter(|dim| *dim > 0)).collect()
+}

@@ -1,0 +1,140 @@
+//! How a run is shown while it goes.
+
+use std::io::{IsTerminal, Write, stdout};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use razorc_runtime::metrics::Score;
+use razorc_runtime::train::{EpochReport, Observer, Plan, StepReport};
+use serde_json::json;
+
+use crate::report;
+
+/// Time between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows a run on stderr: one moving line on a terminal, a line now and then elsewhere, and one for each epoch.
+pub struct Display {
+    line: Option<ProgressBar>,
+    plan: Plan,
+    began: Instant,
+    images: usize,
+    printed: Instant,
+}
+
+impl Display {
+    /// Begins to count.
+    pub fn new() -> Display {
+        let now = Instant::now();
+        let plan = Plan { steps: 0, n_batches: 0, batch: 0, done: 0 };
+        Display { line: None, plan, began: now, images: 0, printed: now }
+    }
+
+    fn text(&self, it: &StepReport) -> String {
+        let seconds = self.began.elapsed().as_secs_f64().max(1e-9);
+        let done = (it.step - self.plan.done) as f64;
+        let left = (self.plan.steps - it.step) as f64 * seconds / done.max(1.0);
+        let epoch = it.epoch + 1;
+        let score = report::score(&it.so_far);
+        format!("epoch {epoch}: {score}, {:.0} images/s, {} left", self.images as f64 / seconds, report::clock(left))
+    }
+
+    fn say(&self, text: &str) {
+        match &self.line {
+            Some(line) => line.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+}
+
+impl Observer for Display {
+    fn started(&mut self, plan: &Plan) {
+        (self.plan, self.began) = (*plan, Instant::now());
+        if std::io::stderr().is_terminal() {
+            let style = ProgressStyle::with_template("{bar:24} {pos}/{len}  {msg}");
+            let line = ProgressBar::new(plan.steps).with_position(plan.done);
+            self.line = Some(line.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())));
+        }
+    }
+
+    fn step(&mut self, it: &StepReport) {
+        self.images += it.rows;
+        if let Some(line) = &self.line {
+            line.set_position(it.step);
+            line.set_message(self.text(it));
+        } else if LINE_EVERY <= self.printed.elapsed() {
+            self.printed = Instant::now();
+            eprintln!("step {}/{}, {}", it.step, self.plan.steps, self.text(it));
+        }
+    }
+
+    fn epoch(&mut self, it: &EpochReport) {
+        let validation = it.validation.map(|score| format!("; validation {}", report::score(&score)));
+        let best = if it.best { " (best)" } else { "" };
+        let train = report::score(&it.train);
+        self.say(&format!("epoch {}: {train}{}{best}", it.epoch + 1, validation.unwrap_or_default()));
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        if let Some(line) = &self.line {
+            line.finish_and_clear();
+        }
+    }
+}
+
+/// Writes a JSON object a line to stdout, for machines.
+pub struct JsonLines;
+
+impl JsonLines {
+    /// Writes one line; a reader that went away is not an error of the run.
+    pub fn write(value: &serde_json::Value) {
+        let _ = writeln!(stdout().lock(), "{value}");
+    }
+}
+
+impl Observer for JsonLines {
+    fn step(&mut self, it: &StepReport) {
+        Self::write(&json!({
+            "event": "step",
+            "step": it.step,
+            "epoch": it.epoch,
+            "loss": it.stats.loss,
+            "accuracy": it.stats.correct.map(|correct| f64::from(correct) / it.rows.max(1) as f64),
+            "learning_rate": it.rate,
+            "step_ms": it.time.as_secs_f64() * 1e3,
+        }));
+    }
+
+    fn epoch(&mut self, it: &EpochReport) {
+        Self::write(&json!({
+            "event": "epoch",
+            "epoch": it.epoch,
+            "train_loss": it.train.loss,
+            "train_accuracy": it.train.accuracy,
+            "val_loss": it.validation.map(|score: Score| score.loss),
+            "val_accuracy": it.validation.and_then(|score| score.accuracy),
+        }));
+    }
+}
+
+/// Both at once.
+pub struct Both<'a>(pub &'a mut dyn Observer, pub &'a mut dyn Observer);
+
+impl Observer for Both<'_> {
+    fn started(&mut self, plan: &Plan) {
+        self.0.started(plan);
+        self.1.started(plan);
+    }
+
+    fn step(&mut self, report: &StepReport) {
+        self.0.step(report);
+        self.1.step(report);
+    }
+
+    fn epoch(&mut self, report: &EpochReport) {
+        self.0.epoch(report);
+        self.1.epoch(report);
+    }
+}

@@ -1,0 +1,112 @@
+//! Numbers for people and for machines.
+
+use razorc_proto::program::Memory;
+use razorc_runtime::memory::Footprint;
+use razorc_runtime::metrics::Score;
+use serde_json::{Value, json};
+
+/// Bytes in the largest binary unit that leaves at least one, such as `12.3 MiB`.
+pub fn bytes(n: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut scaled, mut unit) = (n as f64, 0);
+    while 1023.95 <= scaled && unit + 1 < units.len() {
+        (scaled, unit) = (scaled / 1024.0, unit + 1);
+    }
+    if unit == 0 { format!("{n} B") } else { format!("{scaled:.1} {}", units[unit]) }
+}
+
+/// The plan's numbers in the order in which they are shown, with the keys that machines know.
+fn rows(memory: &Memory) -> [(&'static str, &'static str, u64); 9] {
+    [
+        ("weights", "weights", memory.weights),
+        ("optimizer", "optimizer state", memory.optimizer),
+        ("saved_dense", "saved, if dense", memory.saved_dense),
+        ("saved_packed", "saved", memory.saved_packed),
+        ("transient", "transient", memory.transient),
+        ("dynamic_peak", "dynamic peak", memory.dynamic_peak),
+        ("planned_peak", "planned peak", memory.planned_peak),
+        ("lower_bound", "lower bound", memory.lower_bound),
+        ("paper_counter", "paper's counter", memory.paper_counter),
+    ]
+}
+
+/// The plan as one object, in bytes.
+pub fn memory_json(memory: &Memory) -> Value {
+    Value::Object(rows(memory).into_iter().map(|(key, _, n)| (key.to_string(), json!(n))).collect())
+}
+
+/// The plan, a number a line.
+pub fn memory_text(memory: &Memory) -> String {
+    rows(memory).into_iter().map(|(_, name, n)| format!("{name:<16}{:>12}\n", bytes(n))).collect()
+}
+
+/// Two plans of one model, a column each, and what the second one saves.
+pub fn comparison(dense: &Memory, packed: &Memory, label: &str) -> String {
+    let mut text = format!("{:<16}{:>12}{label:>16}\n", "", "dense");
+    for ((key, name, dense), (_, _, packed)) in rows(dense).into_iter().zip(rows(packed)) {
+        if ["saved_dense", "lower_bound", "paper_counter"].contains(&key) {
+            continue;
+        }
+        text += &format!("{name:<16}{:>12}{:>16}", bytes(dense), bytes(packed));
+        if packed < dense && 0 < packed {
+            text += &format!("{:>8.1}x", dense as f64 / packed as f64);
+        }
+        text += "\n";
+    }
+    text
+}
+
+/// `loss 0.829, accuracy 69.1 %`.
+pub fn score(score: &Score) -> String {
+    match score.accuracy {
+        Some(accuracy) => format!("loss {:.3}, accuracy {:.1} %", score.loss, 100.0 * accuracy),
+        None => format!("loss {:.5}", score.loss),
+    }
+}
+
+/// Planned and measured memory in words.
+pub fn footprint(memory: &Footprint) -> String {
+    match memory.measured {
+        Some(measured) => format!("{} planned, {} measured", bytes(memory.planned), bytes(measured)),
+        None => format!("{} planned", bytes(memory.planned)),
+    }
+}
+
+/// Hours, minutes and seconds, such as `1:02:03` or `0:07`.
+pub fn clock(seconds: f64) -> String {
+    let s = seconds.clamp(0.0, 1e9).round() as u64;
+    match s / 3600 {
+        0 => format!("{}:{:02}", s / 60, s % 60),
+        hours => format!("{hours}:{:02}:{:02}", s / 60 % 60, s % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_the_unit_that_fits() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1024), "1.0 KiB");
+        assert_eq!(bytes(12 * 1024 * 1024 + 300 * 1024), "12.3 MiB");
+        assert_eq!(bytes((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(bytes(u64::MAX), "16777216.0 TiB");
+    }
+
+    #[test]
+    fn clocks_are_short() {
+        assert_eq!(clock(7.4), "0:07");
+        assert_eq!(clock(3723.0), "1:02:03");
+        assert_eq!(clock(f64::NAN), "0:00");
+    }
+
+    #[test]
+    fn machines_get_the_agreed_keys() {
+        let memory = Memory { planned_peak: 7, ..Memory::default() };
+        let json = memory_json(&memory);
+        assert_eq!(json["planned_peak"], 7);
+        assert_eq!(json.as_object().unwrap().len(), 9);
+    }
+}

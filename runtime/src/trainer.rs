@@ -1,0 +1,250 @@
+//! A loaded trainer: one step, one evaluation, its weights, its checkpoint.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use razorc_proto::program::{self as proto, Preprocess, Progress, Role, r#type::Kind};
+use razorc_proto::{TrainerError, TrainerFile, write_trainer};
+use thiserror::Error;
+
+use crate::arena::Arena;
+use crate::cpu::Cpu;
+use crate::data::{Batch, Expect, Target, Targets};
+use crate::error::{ArenaError, ProgramError};
+use crate::memory::{Footprint, Meter};
+use crate::metrics::StepStats;
+use crate::program::{Ports, Program};
+
+/// A trainer in memory, ready to run. Nothing is allocated after it is loaded.
+pub struct Trainer {
+    message: proto::Program,
+    program: Program,
+    arena: Arena,
+    cpu: Cpu,
+    meter: Meter,
+}
+
+/// Why a trainer cannot be loaded.
+#[derive(Debug, Error)]
+#[allow(missing_docs)] // The messages say it.
+pub enum LoadError {
+    #[error(transparent)]
+    File(#[from] TrainerError),
+
+    #[error("the trainer is damaged: {0}")]
+    Program(#[from] ProgramError),
+
+    #[error("the trainer cannot be loaded: {0}")]
+    Arena(#[from] ArenaError),
+
+    #[error("the trainer has {} inputs ({}), but data can fill only one", .names.len(), .names.join(", "))]
+    Inputs { names: Vec<String> },
+
+    #[error("the trainer is damaged: its {0} has no type that data could have")]
+    Port(&'static str),
+}
+
+impl Trainer {
+    /// Reads, checks and loads a trainer or checkpoint, to compute on `threads` threads.
+    ///
+    /// # Errors
+    /// If the file is none, is damaged, or needs more memory than there is.
+    pub fn open(path: &Path, threads: usize) -> Result<Trainer, LoadError> {
+        Trainer::load(TrainerFile::open(path)?, threads)
+    }
+
+    /// Checks and loads a trainer; its file is let go.
+    ///
+    /// # Errors
+    /// If it makes no sense, or needs more memory than there is.
+    pub fn load(file: TrainerFile, threads: usize) -> Result<Trainer, LoadError> {
+        let message = file.program().clone();
+        let program = Program::check(&message)?;
+        let cpu = Cpu::new(threads);
+        let mut meter = Meter::start();
+        let mut arena = Arena::new(&program, cpu.threads())?;
+        arena.load(&program, |idx| file.blob(idx))?;
+        meter.let_go(file);
+        Ok(Trainer { message, program, arena, cpu, meter })
+    }
+
+    /// One optimizer step on a batch that fits the trainer's [`Expect`]; `number` is the step's, from 1.
+    ///
+    /// # Panics
+    /// If the batch does not fit.
+    pub fn step(&mut self, batch: &Batch<'_>, rate: f32, number: u64) -> StepStats {
+        let Trainer { program, arena, cpu, .. } = self;
+        let ports = program.train().ports();
+        fill(arena, ports, batch);
+        for (port, number) in [(ports.learning_rate, rate), (ports.step, number as f32)] {
+            if let Some(place) = port {
+                arena.value_mut(place)[0] = number;
+            }
+        }
+        cpu.run(program.train(), arena);
+        stats(arena, ports)
+    }
+
+    /// Scores a batch; weights stay as they are.
+    ///
+    /// # Panics
+    /// If the batch does not fit the trainer's [`Expect`].
+    pub fn eval(&mut self, batch: &Batch<'_>) -> StepStats {
+        let Trainer { program, arena, cpu, .. } = self;
+        fill(arena, program.eval().ports(), batch);
+        cpu.run(program.eval(), arena);
+        stats(arena, program.eval().ports())
+    }
+
+    /// Scores a batch and gives the predictions, `[batch, ..]`.
+    ///
+    /// # Panics
+    /// If the batch does not fit the trainer's [`Expect`].
+    pub fn predict(&mut self, batch: &Batch<'_>) -> &[f32] {
+        self.eval(batch);
+        self.program.eval().ports().prediction.map_or(&[], |place| self.arena.value(place))
+    }
+
+    /// Rows of a batch.
+    pub fn batch(&self) -> usize {
+        self.program.task().batch as usize
+    }
+
+    /// Whether rows can be right or wrong.
+    pub fn counts(&self) -> bool {
+        self.program.train().ports().correct.is_some()
+    }
+
+    /// The checked program that it runs.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Names and values of what stays in memory: weights, optimizer state, running statistics.
+    pub fn residents(&self) -> impl Iterator<Item = (&str, Role, &[u8])> {
+        let residents = self.program.residents().iter().enumerate();
+        residents.map(|(idx, it)| (it.name(), it.role(), self.arena.resident(&self.program, idx)))
+    }
+
+    /// Values of a resident.
+    pub fn resident(&self, name: &str) -> Option<Vec<f32>> {
+        self.residents().find(|(it, ..)| *it == name).map(|(.., bytes)| floats(bytes))
+    }
+
+    /// Values of what training has changed, by the names that they have in the ONNX model.
+    pub fn tuned(&self) -> HashMap<String, Vec<f32>> {
+        by_initializer(&self.message, |idx| Some(self.arena.resident(&self.program, idx)))
+    }
+
+    /// A weight, statistic or optimizer state with a value that is infinite or not a number.
+    pub fn not_finite(&self) -> Option<&str> {
+        let finite = |bytes: &[u8]| bytes.chunks_exact(4).all(|it| float(it).is_finite());
+        self.residents().find(|(.., bytes)| !finite(bytes)).map(|(name, ..)| name)
+    }
+
+    /// Forgets the optimizer's state, as if it had never stepped.
+    pub fn forget_state(&mut self) {
+        for (idx, resident) in self.program.residents().iter().enumerate() {
+            if resident.role() == Role::State {
+                self.arena.resident_mut(&self.program, idx).fill(0);
+            }
+        }
+    }
+
+    /// Remembers what training found out about the data, for checkpoints.
+    pub fn describe(&mut self, class_names: &[String], preprocess: Preprocess) {
+        if let Some(task) = &mut self.message.task {
+            task.preprocess = Some(preprocess);
+            if !class_names.is_empty() {
+                task.class_names = class_names.to_vec();
+            }
+        }
+    }
+
+    /// Writes a checkpoint in place of `path`, whole or not at all.
+    ///
+    /// # Errors
+    /// If the file cannot be written; the old one is then as it was.
+    pub fn save(&self, path: &Path, progress: &Progress) -> Result<(), TrainerError> {
+        let message = proto::Program { progress: Some(progress.clone()), ..self.message.clone() };
+        let blobs: Vec<_> = self.residents().map(|(.., bytes)| Some(bytes)).collect();
+        write_trainer(path, &message, &blobs)
+    }
+
+    /// Planned memory, and what was measured since just before the arena was made.
+    pub fn footprint(&self) -> Footprint {
+        self.meter.footprint(self.arena.bytes() as u64)
+    }
+}
+
+/// Values of what training has changed, by the names that they have in the ONNX model.
+pub fn tuned(file: &TrainerFile) -> HashMap<String, Vec<f32>> {
+    by_initializer(file.program(), |idx| file.blob(idx))
+}
+
+fn by_initializer<'a>(
+    message: &proto::Program,
+    bytes: impl Fn(usize) -> Option<&'a [u8]>,
+) -> HashMap<String, Vec<f32>> {
+    let residents = message.residents.iter().enumerate();
+    let changed =
+        residents.filter(|(_, it)| matches!(it.role(), Role::Param | Role::Statistic) && !it.initializer.is_empty());
+    changed
+        .map(|(idx, it)| {
+            let elements = it.r#type.as_ref().and_then(proto::Type::elements).unwrap_or(0) as usize;
+            (it.initializer.clone(), bytes(idx).map_or_else(|| vec![0.0; elements], floats))
+        })
+        .collect()
+}
+
+impl Expect {
+    /// What a trainer wants of its data.
+    ///
+    /// # Errors
+    /// If it has several inputs, or makes no sense.
+    pub fn of(program: &proto::Program) -> Result<Expect, LoadError> {
+        let task = program.task.as_ref().ok_or(LoadError::Port("task"))?;
+        let [input] = &task.inputs[..] else { return Err(LoadError::Inputs { names: task.inputs.clone() }) };
+        let input = row(program, input).ok_or(LoadError::Port("input"))?;
+        let target = match task.loss() {
+            proto::task::Loss::CrossEntropy => {
+                let count = usize::try_from(task.classes).map_err(|_| LoadError::Port("classes"))?;
+                Target::Class { count, names: task.class_names.clone() }
+            }
+            loss => Target::Values {
+                dims: row(program, &task.prediction).ok_or(LoadError::Port("prediction"))?,
+                unit: loss == proto::task::Loss::BinaryCrossEntropy,
+            },
+        };
+        Ok(Expect { input, target })
+    }
+}
+
+/// Dims of a value of the eval sequence, less the batch.
+fn row(program: &proto::Program, name: &str) -> Option<Vec<usize>> {
+    let value = program.eval.as_ref()?.values.iter().find(|it| it.name == name)?;
+    let ty = value.r#type.as_ref().filter(|it| it.kind() == Kind::Dense)?;
+    ty.dims.get(1..)?.iter().map(|dim| usize::try_from(*dim).ok()).collect()
+}
+
+fn fill(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>) {
+    arena.value_mut(ports.inputs[0]).copy_from_slice(batch.input);
+    match batch.targets {
+        Targets::Classes(classes) => arena.value_mut(ports.target).copy_from_slice(classes),
+        Targets::Values(values) => arena.value_mut(ports.target).copy_from_slice(values),
+    }
+    arena.value_mut(ports.rows).copy_from_slice(batch.rows);
+}
+
+fn stats(arena: &Arena, ports: &Ports) -> StepStats {
+    let scalar = |place| arena.value::<f32>(place)[0];
+    StepStats { loss: scalar(ports.loss), correct: ports.correct.map(scalar) }
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(float).collect()
+}
+
+fn float(bytes: &[u8]) -> f32 {
+    f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
