@@ -6,6 +6,7 @@ use super::bits;
 use super::chunks::{CHUNK, each2};
 use super::elementwise::map_slice;
 use super::wide::wide;
+use crate::kernels::elementwise::{Clip, HardSigmoid, LeakyRelu};
 use crate::pool::Pool;
 
 /// y = max(x, 0); bits: x > 0.
@@ -14,12 +15,14 @@ pub fn relu(pool: &Pool, x: &[f32], y: &mut [f32], mask: &mut [u64]) {
 }
 
 /// y = x > 0 ? x : alpha * x; bits: x > 0.
-pub fn leaky_relu(pool: &Pool, x: &[f32], y: &mut [f32], mask: &mut [u64], alpha: f32) {
+pub fn leaky_relu(pool: &Pool, relu: &LeakyRelu, x: &[f32], y: &mut [f32], mask: &mut [u64]) {
+    let alpha = relu.alpha as f32;
     activate(pool, x, y, mask, move |x| if 0.0 < x { x } else { x * alpha }, is_positive);
 }
 
 /// y = min(max(x, low), high); bits: low < x < high.
-pub fn clip(pool: &Pool, x: &[f32], y: &mut [f32], mask: &mut [u64], (low, high): (f32, f32)) {
+pub fn clip(pool: &Pool, clip: &Clip, x: &[f32], y: &mut [f32], mask: &mut [u64]) {
+    let (low, high) = (clip.min as f32, clip.max as f32);
     let clip = move |x| {
         let x = if x < low { low } else { x };
         if high < x { high } else { x }
@@ -28,7 +31,8 @@ pub fn clip(pool: &Pool, x: &[f32], y: &mut [f32], mask: &mut [u64], (low, high)
 }
 
 /// y = clip(alpha * x + beta, 0, 1); bits: where it is not cut off.
-pub fn hard_sigmoid(pool: &Pool, x: &[f32], y: &mut [f32], mask: &mut [u64], (alpha, beta): (f32, f32)) {
+pub fn hard_sigmoid(pool: &Pool, with: &HardSigmoid, x: &[f32], y: &mut [f32], mask: &mut [u64]) {
+    let (alpha, beta) = (with.alpha as f32, with.beta as f32);
     let linear = move |x: f32| alpha * x + beta;
     activate(
         pool,

@@ -5,34 +5,43 @@ use super::chunks::{CHUNK, each};
 use super::elementwise::{map_slice, zip_slice};
 use super::nest::Nest;
 use super::wide::wide;
+use crate::kernels::elementwise::Broadcast;
+use crate::kernels::reduce::Expand;
 use crate::pool::Pool;
 
-/// y = f(a, b), y being row-major over the nest, which says where a and b are read.
+/// y = f(a, b) where each may be stretched to the other.
 pub fn binary(
     pool: &Pool,
-    nest: &Nest<2>,
-    a: &[f32],
-    b: &[f32],
+    sizes: &Broadcast,
+    [a, b]: [&[f32]; 2],
     y: &mut [f32],
     f: impl Fn(f32, f32) -> f32 + Copy + Sync,
 ) {
-    each(pool, y, CHUNK, |idx, y| chunk(nest, idx * CHUNK, a, b, y, f));
+    let nest = Nest::over(&sizes.dims, [&sizes.a, &sizes.b]);
+    each(pool, y, CHUNK, |idx, y| chunk(&nest, idx * CHUNK, a, b, y, f));
 }
 
 /// y = x > 0 ? x : slope * x with the slope broadcast to x; bits: x > 0.
-pub fn prelu(pool: &Pool, nest: &Nest<2>, x: &[f32], slope: &[f32], y: &mut [f32], mask: &mut [u64]) {
-    binary(pool, nest, x, slope, y, |x, slope| if 0.0 < x { x } else { slope * x });
+pub fn prelu(pool: &Pool, sizes: &Broadcast, [x, slope]: [&[f32]; 2], y: &mut [f32], mask: &mut [u64]) {
+    binary(pool, sizes, [x, slope], y, |x, slope| if 0.0 < x { x } else { slope * x });
     activation::positive_bits(pool, x, mask);
 }
 
 /// dx = bit ? dy : slope * dy with the slope broadcast to dy.
-pub fn prelu_input_grad(pool: &Pool, nest: &Nest<2>, dy: &[f32], mask: &[u64], slope: &[f32], dx: &mut [f32]) {
-    binary(pool, nest, dy, slope, dx, |dy, slope| slope * dy);
+pub fn prelu_input_grad(
+    pool: &Pool,
+    sizes: &Broadcast,
+    [dy, slope]: [&[f32]; 2],
+    mask: &[u64],
+    dx: &mut [f32],
+) {
+    binary(pool, sizes, [dy, slope], dx, |dy, slope| slope * dy);
     each(pool, dx, CHUNK, |idx, dx| keep_slice(&dy[idx * CHUNK..], &mask[idx * CHUNK / 64..], dx));
 }
 
-/// y = x * scale, y being row-major over the nest, which says where x is read.
-pub fn expand(pool: &Pool, nest: &Nest<1>, x: &[f32], scale: f32, y: &mut [f32]) {
+/// y = x * scale, x being repeated along the axes where it has no stride.
+pub fn expand(pool: &Pool, expand: &Expand, x: &[f32], y: &mut [f32]) {
+    let (nest, scale) = (Nest::over(&expand.dims, [&expand.strides]), expand.scale as f32);
     let [stride] = nest.inner_strides();
     each(pool, y, CHUNK, |idx, y| {
         let mut done = 0;

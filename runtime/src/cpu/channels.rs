@@ -52,12 +52,12 @@ impl Channels {
 }
 
 /// y = x * a[c] + b[c].
-pub fn scale_shift(pool: &Pool, shape: &Channels, x: &[f32], a: &[f32], b: &[f32], y: &mut [f32]) {
+pub fn scale_shift(pool: &Pool, shape: &Channels, [x, a, b]: [&[f32]; 3], y: &mut [f32]) {
     map_channels(pool, shape, x, y, |c| Line { shift: 0.0, factor: a[c], bias: b[c] });
 }
 
 /// y = dy * a[c].
-pub fn scale_channels(pool: &Pool, shape: &Channels, dy: &[f32], a: &[f32], y: &mut [f32]) {
+pub fn scale_channels(pool: &Pool, shape: &Channels, [dy, a]: [&[f32]; 2], y: &mut [f32]) {
     map_channels(pool, shape, dy, y, |c| Line { shift: 0.0, factor: a[c], bias: 0.0 });
 }
 

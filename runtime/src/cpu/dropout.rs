@@ -7,8 +7,8 @@ use crate::rng::splitmix64;
 use crate::pool::Pool;
 
 /// y = x / (1 - ratio) where the bit is set, else 0. A result that nothing reads is empty.
-pub fn dropout(pool: &Pool, with: &Dropout, x: &[f32], step: u64, y: &mut [f32], mask: &mut [u64]) {
-    let key = with.seed ^ splitmix64(step);
+pub fn dropout(pool: &Pool, with: &Dropout, x: &[f32], step: f32, y: &mut [f32], mask: &mut [u64]) {
+    let key = with.seed ^ splitmix64(step as u64);
     // The share of hashes below is exact: both sides are multiples of 2^-53.
     let first_kept = (with.ratio * (1u64 << 53) as f64).ceil() as u64;
     let scale = (1.0 / (1.0 - with.ratio)) as f32;

@@ -3,6 +3,7 @@
 use super::chunks::{CHUNK, each};
 use super::wide::wide;
 use super::{bits, math};
+use crate::kernels::elementwise::{MaskedScale, Scale};
 use crate::pool::Pool;
 
 /// y = f(x).
@@ -11,35 +12,37 @@ pub fn map(pool: &Pool, x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Copy 
 }
 
 /// z = f(x, y).
-pub fn zip(pool: &Pool, x: &[f32], y: &[f32], z: &mut [f32], f: impl Fn(f32, f32) -> f32 + Copy + Sync) {
+pub fn zip(pool: &Pool, [x, y]: [&[f32]; 2], z: &mut [f32], f: impl Fn(f32, f32) -> f32 + Copy + Sync) {
     each(pool, z, CHUNK, |idx, z| zip_slice(&x[idx * CHUNK..][..z.len()], &y[idx * CHUNK..][..z.len()], z, f));
 }
 
 /// y = x * factor.
-pub fn scale(pool: &Pool, x: &[f32], y: &mut [f32], factor: f32) {
+pub fn scale(pool: &Pool, scale: &Scale, x: &[f32], y: &mut [f32]) {
+    let factor = scale.factor as f32;
     map(pool, x, y, move |x| x * factor);
 }
 
 /// y = dy * (bit ? on : off).
-pub fn masked_scale(pool: &Pool, dy: &[f32], mask: &[u64], y: &mut [f32], (on, off): (f32, f32)) {
+pub fn masked_scale(pool: &Pool, scale: &MaskedScale, dy: &[f32], mask: &[u64], y: &mut [f32]) {
+    let (on, off) = (scale.on as f32, scale.off as f32);
     each(pool, y, CHUNK, |idx, y| {
         masked_scale_slice(&dy[idx * CHUNK..][..y.len()], &mask[idx * CHUNK / 64..], y, on, off);
     });
 }
 
 /// dx from dy and y = sigmoid(x).
-pub fn sigmoid_grad(pool: &Pool, dy: &[f32], y: &[f32], dx: &mut [f32]) {
-    zip(pool, dy, y, dx, |dy, y| dy * (y * (1.0 - y)));
+pub fn sigmoid_grad(pool: &Pool, [dy, y]: [&[f32]; 2], dx: &mut [f32]) {
+    zip(pool, [dy, y], dx, |dy, y| dy * (y * (1.0 - y)));
 }
 
 /// dx from dy and y = tanh(x).
-pub fn tanh_grad(pool: &Pool, dy: &[f32], y: &[f32], dx: &mut [f32]) {
-    zip(pool, dy, y, dx, |dy, y| dy * (1.0 - y * y));
+pub fn tanh_grad(pool: &Pool, [dy, y]: [&[f32]; 2], dx: &mut [f32]) {
+    zip(pool, [dy, y], dx, |dy, y| dy * (1.0 - y * y));
 }
 
 /// dx from dy and x of hard_swish.
-pub fn hard_swish_grad(pool: &Pool, dy: &[f32], x: &[f32], dx: &mut [f32]) {
-    zip(pool, dy, x, dx, |dy, x| {
+pub fn hard_swish_grad(pool: &Pool, [dy, x]: [&[f32]; 2], dx: &mut [f32]) {
+    zip(pool, [dy, x], dx, |dy, x| {
         let slope = if x <= -3.0 { 0.0 } else { x * (1.0 / 3.0) + 0.5 };
         dy * if x >= 3.0 { 1.0 } else { slope }
     });

@@ -3,7 +3,8 @@
 use super::chunks::{CHUNK, each, rows_per_chunk};
 use super::nest::Nest;
 use super::wide::wide;
-use crate::pool::{Disjoint, Pool};
+use crate::kernels::layout::{Concat, StridedRead, StridedWrite};
+use crate::pool::Pool;
 
 /// Side of the tiles of a transpose.
 const TILE: usize = 16;
@@ -13,9 +14,9 @@ pub fn copy(pool: &Pool, x: &[f32], y: &mut [f32]) {
     each(pool, y, CHUNK, |idx, y| y.copy_from_slice(&x[idx * CHUNK..][..y.len()]));
 }
 
-/// y, row-major over the nest, is x read along it from element `first`: a transpose or a slice.
-pub fn strided_read(pool: &Pool, x: &[f32], first: usize, nest: &Nest<1>, y: &mut [f32]) {
-    let x = &x[first..];
+/// y is x read along the strides: a transpose or a slice.
+pub fn strided_read(pool: &Pool, read: &StridedRead, x: &[f32], y: &mut [f32]) {
+    let (x, nest) = (&x[read.offset..], &Nest::over(&read.dims, [&read.strides]));
     let last = nest.dims().len().saturating_sub(1);
     let Some(p) = nest.strides()[..last].iter().position(|&[stride]| stride == 1) else {
         return gather(pool, x, nest, y);
@@ -64,21 +65,14 @@ wide! {
     }
 }
 
-/// Copies along axis-wise joined parts: each is its elements and its length along `axis` times the axes behind it.
-pub fn concat<'a>(pool: &Pool, parts: impl Fn(usize) -> Option<(&'a [f32], usize)> + Sync, y: &mut [f32]) {
-    let all = || (0..).map_while(&parts);
-    let width: usize = all().map(|(_, width)| width).sum();
-    let rows = rows_per_chunk(width);
-    each(pool, y, rows * width, |idx, y| {
-        for (i, y) in y.chunks_mut(width).enumerate() {
-            let mut rest = y;
-            for (part, width) in all() {
-                let (to, next) = rest.split_at_mut(width);
-                to.copy_from_slice(&part[(idx * rows + i) * width..][..width]);
-                rest = next;
-            }
-        }
-    });
+/// Writes operands one behind the other along an axis.
+pub fn concat<'a>(pool: &Pool, concat: &Concat, operand: impl Fn(usize) -> &'a [f32], y: &mut [f32]) {
+    let width: usize = concat.parts.iter().sum();
+    let mut first = 0;
+    for (slot, &part) in concat.parts.iter().enumerate() {
+        scatter(pool, operand(slot), &Nest::new([(concat.outer, [width]), (part, [1])]), &mut y[first..]);
+        first += part;
+    }
 }
 
 /// y = x read along a walk.
@@ -97,28 +91,33 @@ fn gather(pool: &Pool, x: &[f32], nest: &Nest<1>, y: &mut [f32]) {
     });
 }
 
-/// x, row-major over the nest, is written to y along it from element `first`; the rest of y is `value`: a padding, or
-/// the gradient of a slice.
-///
-/// # Safety
-/// The nest visits no element of y twice.
-pub unsafe fn strided_write(pool: &Pool, x: &[f32], first: usize, nest: &Nest<1>, value: f32, y: &mut [f32]) {
+/// x is written along the strides, the rest of y is filled: a padding, or the gradient of a slice.
+pub fn strided_write(pool: &Pool, write: &StridedWrite, x: &[f32], y: &mut [f32]) {
     if x.len() < y.len() {
-        each(pool, y, CHUNK, |_, y| y.fill(value));
+        each(pool, y, CHUNK, |_, y| y.fill(write.value as f32));
     }
+    scatter(pool, x, &Nest::over(&write.dims, [&write.strides]), &mut y[write.offset..]);
+}
+
+/// y along a walk = x. Between two steps of the outermost axis all that is inside must have room.
+fn scatter(pool: &Pool, x: &[f32], nest: &Nest<1>, y: &mut [f32]) {
     let [stride] = nest.inner_strides();
-    let y = Disjoint::new(y);
-    pool.run(x.len().div_ceil(CHUNK), &|idx, _| {
-        let x = &x[idx * CHUNK..][..CHUNK.min(x.len() - idx * CHUNK)];
-        let mut done = 0;
-        nest.runs(idx * CHUNK..idx * CHUNK + x.len(), |[at], n| {
-            let (x, at) = (&x[done..][..n], first + at);
-            done += n;
-            for (run, x) in x.chunks(if stride == 1 { n } else { 1 }).enumerate() {
-                let at = at + run * stride;
-                // SAFETY: no other task writes these elements.
-                unsafe { y.part(at..at + x.len()) }.copy_from_slice(x);
+    let (&height, &[pitch]) = match (nest.dims().first(), nest.strides().first()) {
+        (Some(height), Some(pitch)) => (height, pitch),
+        _ => return y[0] = x[0],
+    };
+    let width = x.len() / height;
+    let rows = rows_per_chunk(width);
+    each(pool, y, rows * pitch, |idx, y| {
+        let first = height.min(idx * rows);
+        let mut at = first * width;
+        nest.runs(at..height.min(first + rows) * width, |[to], n| {
+            let (x, to) = (&x[at..][..n], to - first * pitch);
+            match stride {
+                1 => y[to..][..n].copy_from_slice(x),
+                _ => x.iter().enumerate().for_each(|(i, &x)| y[to + i * stride] = x),
             }
+            at += n;
         });
     });
 }

@@ -102,27 +102,27 @@ pub fn softmax_cross_entropy_grad(pool: &Pool, p: &[f32], of: &Classes<'_>, dx: 
 }
 
 /// Mean over rows, by weight, of the mean squared error of each.
-pub fn mse(pool: &Pool, prediction: &[f32], target: &[f32], rows: &[f32]) -> f32 {
-    mean_loss(pool, prediction, target, rows, squares)
+pub fn mse(pool: &Pool, [prediction, target, rows]: [&[f32]; 3]) -> f32 {
+    mean_loss(pool, [prediction, target, rows], squares)
 }
 
 /// Gradient of the prediction for [`mse`].
-pub fn mse_grad(pool: &Pool, prediction: &[f32], target: &[f32], rows: &[f32], dx: &mut [f32]) {
-    mean_loss_grad(pool, prediction, target, rows, dx, mse_grad_slice);
+pub fn mse_grad(pool: &Pool, [prediction, target, rows]: [&[f32]; 3], dx: &mut [f32]) {
+    mean_loss_grad(pool, [prediction, target, rows], dx, mse_grad_slice);
 }
 
 /// Mean over rows, by weight, of the mean binary cross entropy of each.
-pub fn bce_with_logits(pool: &Pool, logits: &[f32], target: &[f32], rows: &[f32]) -> f32 {
-    mean_loss(pool, logits, target, rows, cross_entropies)
+pub fn bce_with_logits(pool: &Pool, [logits, target, rows]: [&[f32]; 3]) -> f32 {
+    mean_loss(pool, [logits, target, rows], cross_entropies)
 }
 
 /// Gradient of the logits for [`bce_with_logits`].
-pub fn bce_with_logits_grad(pool: &Pool, logits: &[f32], target: &[f32], rows: &[f32], dx: &mut [f32]) {
-    mean_loss_grad(pool, logits, target, rows, dx, bce_grad_slice);
+pub fn bce_with_logits_grad(pool: &Pool, [logits, target, rows]: [&[f32]; 3], dx: &mut [f32]) {
+    mean_loss_grad(pool, [logits, target, rows], dx, bce_grad_slice);
 }
 
 /// Weight of the rows whose largest element is at the target's place, the first of equal ones.
-pub fn correct_argmax(pool: &Pool, prediction: &[f32], target: &[i64], rows: &[f32]) -> f32 {
+pub fn correct_argmax(pool: &Pool, [prediction, rows]: [&[f32]; 2], target: &[i64]) -> f32 {
     let classes = prediction.len() / target.len();
     let total = sum_rows(pool, target.len(), |row| {
         let prediction = &prediction[row * classes..][..classes];
@@ -138,7 +138,7 @@ pub fn correct_argmax(pool: &Pool, prediction: &[f32], target: &[i64], rows: &[f
 }
 
 /// For each row its weight times the share of elements whose sign agrees with the target.
-pub fn correct_threshold(pool: &Pool, prediction: &[f32], target: &[f32], rows: &[f32]) -> f32 {
+pub fn correct_threshold(pool: &Pool, [prediction, target, rows]: [&[f32]; 3]) -> f32 {
     let n = prediction.len() / rows.len();
     let total = sum_rows(pool, rows.len(), |row| {
         let pairs = prediction[row * n..].iter().zip(&target[row * n..]).take(n);
@@ -148,7 +148,7 @@ pub fn correct_threshold(pool: &Pool, prediction: &[f32], target: &[f32], rows: 
     total as f32
 }
 
-fn mean_loss(pool: &Pool, x: &[f32], target: &[f32], rows: &[f32], loss: fn(&[f32], &[f32]) -> f64) -> f32 {
+fn mean_loss(pool: &Pool, [x, target, rows]: [&[f32]; 3], loss: fn(&[f32], &[f32]) -> f64) -> f32 {
     let n = x.len() / rows.len();
     let total = sum_rows(pool, rows.len(), |row| match rows[row] {
         0.0 => 0.0,
@@ -159,9 +159,7 @@ fn mean_loss(pool: &Pool, x: &[f32], target: &[f32], rows: &[f32], loss: fn(&[f3
 
 fn mean_loss_grad(
     pool: &Pool,
-    x: &[f32],
-    target: &[f32],
-    rows: &[f32],
+    [x, target, rows]: [&[f32]; 3],
     dx: &mut [f32],
     grad: fn(&[f32], &[f32], f32, &mut [f32]),
 ) {

@@ -16,7 +16,7 @@ pub fn lrn(pool: &Pool, lrn: &Lrn, x: &[f32], y: &mut [f32]) {
 }
 
 /// dx from dy and x.
-pub fn lrn_grad(pool: &Pool, lrn: &Lrn, dy: &[f32], x: &[f32], dx: &mut [f32]) {
+pub fn lrn_grad(pool: &Pool, lrn: &Lrn, [dy, x]: [&[f32]; 2], dx: &mut [f32]) {
     each(pool, dx, lrn.channels.c * lrn.channels.inner, |n, dx| {
         let at = n * dx.len();
         sample_grad(lrn, &dy[at..][..dx.len()], &x[at..][..dx.len()], dx);

@@ -9,7 +9,7 @@ use crate::kernels::norm::{BatchNorm, Channels};
 use crate::pool::{Disjoint, Pool};
 
 /// y = (x - mean) / sqrt(var + epsilon) * scale + bias, all but x for each channel.
-pub fn batch_norm(pool: &Pool, norm: &BatchNorm, x: &[f32], [scale, bias, mean, var]: [&[f32]; 4], y: &mut [f32]) {
+pub fn batch_norm(pool: &Pool, norm: &BatchNorm, [x, scale, bias, mean, var]: [&[f32]; 5], y: &mut [f32]) {
     let line = |c: usize| Line { shift: mean[c], factor: scale[c] * rstd(var[c], norm), bias: bias[c] };
     map_channels(pool, &norm.channels, x, y, line);
 }

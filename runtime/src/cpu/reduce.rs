@@ -4,15 +4,35 @@ use super::chunks::{each, rows_per_chunk};
 use super::math::{sum_by, sum_by2};
 use super::nest::Nest;
 use super::wide::wide;
+use crate::kernels::elementwise::Broadcast;
+use crate::kernels::reduce::Reduce;
 use crate::pool::Pool;
 use crate::types::MAX_RANK;
 
 /// Adjacent results that are summed side by side.
 const COLUMNS: usize = 64;
 
+/// y = scale * sum of x over the axes on which y has no stride.
+pub fn reduce(pool: &Pool, reduce: &Reduce, x: &[f32], y: &mut [f32]) {
+    let reduction = Reduction::new(&reduce.dims, &reduce.strides);
+    let run = |at: usize, n: usize| sum(&x[at..][..n]);
+    let columns = |at: usize, block: &mut [f32]| add(&x[at..][..block.len()], block);
+    reduce_by(pool, &reduction, y, reduce.scale, run, columns);
+}
+
+/// Gradient of prelu's slope: the sum of dy * x where x <= 0.
+pub fn prelu_slope_grad(pool: &Pool, sizes: &Broadcast, [dy, x]: [&[f32]; 2], y: &mut [f32]) {
+    let reduction = Reduction::new(&sizes.dims, &sizes.b);
+    let run = |at: usize, n: usize| sum_prelu(&dy[at..][..n], &x[at..][..n]);
+    let columns = |at: usize, block: &mut [f32]| {
+        let n = block.len();
+        add_prelu(&dy[at..][..n], &x[at..][..n], block);
+    };
+    reduce_by(pool, &reduction, y, 1.0, run, columns);
+}
+
 /// Which elements are summed into which result.
-#[derive(Clone, Debug)]
-pub struct Reduction {
+struct Reduction {
     /// Results in order, with the offset of each one's first element.
     kept: Nest<1>,
     /// Elements of one result, with the offset of each from the first.
@@ -23,7 +43,7 @@ pub struct Reduction {
 
 impl Reduction {
     /// Sums a row-major tensor of `dims` over the axes on which the row-major result has no stride.
-    pub fn new(dims: &[usize], result_strides: &[usize]) -> Self {
+    fn new(dims: &[usize], result_strides: &[usize]) -> Self {
         let mut strides = [1; MAX_RANK];
         for axis in (1..dims.len()).rev() {
             strides[axis - 1] = strides[axis] * dims[axis];
@@ -35,23 +55,6 @@ impl Reduction {
         let columns = axes(false).any(|(_, [stride])| stride == 1);
         Self { kept: Nest::new(axes(false)), summed: Nest::new(axes(true)), columns }
     }
-}
-
-/// y = factor * sum of x.
-pub fn reduce(pool: &Pool, reduction: &Reduction, x: &[f32], y: &mut [f32], factor: f64) {
-    let run = |at: usize, n: usize| sum(&x[at..][..n]);
-    let columns = |at: usize, block: &mut [f32]| add(&x[at..][..block.len()], block);
-    reduce_by(pool, reduction, y, factor, run, columns);
-}
-
-/// Gradient of prelu's slope: the sum of dy * x where x <= 0.
-pub fn prelu_slope_grad(pool: &Pool, reduction: &Reduction, dy: &[f32], x: &[f32], y: &mut [f32]) {
-    let run = |at: usize, n: usize| sum_prelu(&dy[at..][..n], &x[at..][..n]);
-    let columns = |at: usize, block: &mut [f32]| {
-        let n = block.len();
-        add_prelu(&dy[at..][..n], &x[at..][..n], block);
-    };
-    reduce_by(pool, reduction, y, 1.0, run, columns);
 }
 
 /// Sums runs of adjacent summands with `run`, or rows of adjacent results with `columns`.

@@ -35,7 +35,7 @@ pub fn log_softmax(pool: &Pool, along: &Softmax, x: &[f32], y: &mut [f32]) {
 }
 
 /// dx = y * (dy - sum of dy * y).
-pub fn softmax_grad(pool: &Pool, along: &Softmax, dy: &[f32], y: &[f32], dx: &mut [f32]) {
+pub fn softmax_grad(pool: &Pool, along: &Softmax, [dy, y]: [&[f32]; 2], dx: &mut [f32]) {
     each(pool, dx, along.chunk(), |idx, dx| {
         let at = idx * along.chunk();
         softmax_grad_slabs(along, &dy[at..], &y[at..], dx);
@@ -43,7 +43,7 @@ pub fn softmax_grad(pool: &Pool, along: &Softmax, dy: &[f32], y: &[f32], dx: &mu
 }
 
 /// dx = dy - e^y * sum of dy.
-pub fn log_softmax_grad(pool: &Pool, along: &Softmax, dy: &[f32], y: &[f32], dx: &mut [f32]) {
+pub fn log_softmax_grad(pool: &Pool, along: &Softmax, [dy, y]: [&[f32]; 2], dx: &mut [f32]) {
     each(pool, dx, along.chunk(), |idx, dx| {
         let at = idx * along.chunk();
         log_softmax_grad_slabs(along, &dy[at..], &y[at..], dx);
