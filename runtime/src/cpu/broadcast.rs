@@ -28,13 +28,7 @@ pub fn prelu(pool: &Pool, sizes: &Broadcast, [x, slope]: [&[f32]; 2], y: &mut [f
 }
 
 /// dx = bit ? dy : slope * dy with the slope broadcast to dy.
-pub fn prelu_input_grad(
-    pool: &Pool,
-    sizes: &Broadcast,
-    [dy, slope]: [&[f32]; 2],
-    mask: &[u64],
-    dx: &mut [f32],
-) {
+pub fn prelu_input_grad(pool: &Pool, sizes: &Broadcast, [dy, slope]: [&[f32]; 2], mask: &[u64], dx: &mut [f32]) {
     binary(pool, sizes, [dy, slope], dx, |dy, slope| slope * dy);
     each(pool, dx, CHUNK, |idx, dx| keep_slice(&dy[idx * CHUNK..], &mask[idx * CHUNK / 64..], dx));
 }

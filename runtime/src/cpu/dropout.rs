@@ -3,8 +3,8 @@
 use super::chunks::{CHUNK, each2};
 use super::wide::wide;
 use crate::kernels::elementwise::Dropout;
-use crate::rng::splitmix64;
 use crate::pool::Pool;
+use crate::rng::splitmix64;
 
 /// y = x / (1 - ratio) where the bit is set, else 0. A result that nothing reads is empty.
 pub fn dropout(pool: &Pool, with: &Dropout, x: &[f32], step: f32, y: &mut [f32], mask: &mut [u64]) {

@@ -1,0 +1,122 @@
+//! Which function runs which kernel, on which operands and results.
+
+use super::{
+    activation, broadcast, channels, conv, dropout, elementwise, layout, linear, loss, lrn, norm, optimizer, pack,
+    pool2d, reduce, softmax, topk,
+};
+use crate::arena::{Element, Step};
+use crate::kernels::Kernel;
+use crate::kernels::loss::CrossEntropy;
+use crate::kernels::optimizer::{Adam, Sgd};
+use crate::pool::{Pool, Team};
+
+/// Runs one instruction.
+pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
+    let pool = team.pool;
+    let x = |slot| step.operand::<f32>(slot);
+    let bits = |slot| step.operand::<u64>(slot);
+    let bias = |has| if has { Some(x(2)) } else { None };
+    let y = || step.result::<f32>(0);
+    match kernel {
+        Kernel::Linear(it) => linear::linear(team, it, x(0), x(1), bias(it.bias), y()),
+        Kernel::LinearInputGrad(it) => linear::linear_input_grad(team, it, x(0), x(1), y()),
+        Kernel::LinearWeightGrad(it) => linear::linear_weight_grad(team, it, x(0), x(1), y()),
+        Kernel::Matmul(it) => linear::matmul(team, it, x(0), x(1), y()),
+        Kernel::Conv(it) => conv::conv(team, it, x(0), x(1), bias(it.bias), y()),
+        Kernel::ConvInputGrad(it) => conv::conv_input_grad(team, it, x(0), x(1), y()),
+        Kernel::ConvWeightGrad(it) => conv::conv_weight_grad(team, it, x(0), x(1), y()),
+        Kernel::MaxPool(it) if it.wide => pool2d::max_pool::<i32>(pool, it, x(0), step.wanted(0), step.wanted(1)),
+        Kernel::MaxPool(it) => pool2d::max_pool::<u8>(pool, it, x(0), step.wanted(0), step.wanted(1)),
+        Kernel::MaxPoolGrad(it) if it.wide => pool2d::max_pool_grad::<i32>(pool, it, x(0), step.operand(1), y()),
+        Kernel::MaxPoolGrad(it) => pool2d::max_pool_grad::<u8>(pool, it, x(0), step.operand(1), y()),
+        Kernel::AvgPool(it) => pool2d::avg_pool(pool, it, x(0), y()),
+        Kernel::AvgPoolGrad(it) => pool2d::avg_pool_grad(pool, it, x(0), y()),
+        Kernel::BatchNorm(it) => norm::batch_norm(pool, it, operands(step), y()),
+        Kernel::BatchNormInputGrad(it) => norm::batch_norm_input_grad(pool, it, operands(step), y()),
+        Kernel::BatchNormScaleGrad(it) => norm::batch_norm_scale_grad(pool, it, operands(step), y()),
+        Kernel::BatchNormTrain(it) => norm::batch_norm_train(pool, it, operands(step), results(step)),
+        Kernel::BatchNormTrainGrad(it) => norm::batch_norm_train_grad(pool, it, operands(step), results(step)),
+        Kernel::ScaleShift(it) => channels::scale_shift(pool, it, operands(step), y()),
+        Kernel::ScaleChannels(it) => channels::scale_channels(pool, it, operands(step), y()),
+        Kernel::Lrn(it) => lrn::lrn(pool, it, x(0), y()),
+        Kernel::LrnGrad(it) => lrn::lrn_grad(pool, it, operands(step), y()),
+        Kernel::Relu(_) => activation::relu(pool, x(0), any(step, 0), any(step, 1)),
+        Kernel::LeakyRelu(it) => activation::leaky_relu(pool, it, x(0), any(step, 0), any(step, 1)),
+        Kernel::Clip(it) => activation::clip(pool, it, x(0), any(step, 0), any(step, 1)),
+        Kernel::HardSigmoid(it) => activation::hard_sigmoid(pool, it, x(0), any(step, 0), any(step, 1)),
+        Kernel::Prelu(it) => broadcast::prelu(pool, it, operands(step), any(step, 0), any(step, 1)),
+        Kernel::PreluInputGrad(it) => broadcast::prelu_input_grad(pool, it, [x(0), x(2)], bits(1), y()),
+        Kernel::PreluSlopeGrad(it) => reduce::prelu_slope_grad(pool, it, operands(step), y()),
+        Kernel::Sigmoid(_) => elementwise::sigmoid(pool, x(0), y()),
+        Kernel::SigmoidGrad(_) => elementwise::sigmoid_grad(pool, operands(step), y()),
+        Kernel::Tanh(_) => elementwise::tanh(pool, x(0), y()),
+        Kernel::TanhGrad(_) => elementwise::tanh_grad(pool, operands(step), y()),
+        Kernel::HardSwish(_) => elementwise::hard_swish(pool, x(0), y()),
+        Kernel::HardSwishGrad(_) => elementwise::hard_swish_grad(pool, operands(step), y()),
+        Kernel::Add(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a + b),
+        Kernel::Sub(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a - b),
+        Kernel::Mul(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a * b),
+        Kernel::Div(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a / b),
+        Kernel::Scale(it) => elementwise::scale(pool, it, x(0), y()),
+        Kernel::MaskedScale(it) => elementwise::masked_scale(pool, it, x(0), bits(1), y()),
+        Kernel::Dropout(it) => dropout::dropout(pool, it, x(0), x(1)[0], any(step, 0), any(step, 1)),
+        Kernel::Reduce(it) => reduce::reduce(pool, it, x(0), y()),
+        Kernel::Expand(it) => broadcast::expand(pool, it, x(0), y()),
+        Kernel::Copy(_) => layout::copy(pool, x(0), y()),
+        Kernel::StridedRead(it) => layout::strided_read(pool, it, x(0), y()),
+        Kernel::StridedWrite(it) => layout::strided_write(pool, it, x(0), y()),
+        Kernel::Concat(it) => layout::concat(pool, it, x, y()),
+        Kernel::Softmax(it) => softmax::softmax(pool, it, x(0), y()),
+        Kernel::SoftmaxGrad(it) => softmax::softmax_grad(pool, it, operands(step), y()),
+        Kernel::LogSoftmax(it) => softmax::log_softmax(pool, it, x(0), y()),
+        Kernel::LogSoftmaxGrad(it) => softmax::log_softmax_grad(pool, it, operands(step), y()),
+        Kernel::SoftmaxCrossEntropy(it) => {
+            loss::softmax_cross_entropy(pool, x(0), &classes(it, step), any(step, 0), any(step, 1));
+        }
+        Kernel::SoftmaxCrossEntropyGrad(it) => {
+            loss::softmax_cross_entropy_grad(pool, x(0), &classes(it, step), y());
+        }
+        Kernel::Mse(_) => y()[0] = loss::mse(pool, operands(step)),
+        Kernel::MseGrad(_) => loss::mse_grad(pool, operands(step), y()),
+        Kernel::BceWithLogits(_) => y()[0] = loss::bce_with_logits(pool, operands(step)),
+        Kernel::BceWithLogitsGrad(_) => loss::bce_with_logits_grad(pool, operands(step), y()),
+        Kernel::Correct(it) if it.argmax => y()[0] = loss::correct_argmax(pool, [x(0), x(2)], step.operand(1)),
+        Kernel::Correct(_) => y()[0] = loss::correct_threshold(pool, operands(step)),
+        Kernel::Compress(it) => pack::compress(pool, it, x(0), step.result(0)),
+        Kernel::Decompress(it) => pack::decompress(pool, it, step.operand(0), y()),
+        Kernel::MaskTopk(it) => topk::mask_topk(pool, it, x(0), y()),
+        Kernel::Sgd(it) => sgd(pool, it, step),
+        Kernel::Adam(it) => adam(pool, it, step),
+        Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, results(step), x(2), x(3)),
+    }
+}
+
+fn operands<'a, const N: usize>(step: &Step<'a>) -> [&'a [f32]; N] {
+    std::array::from_fn(|slot| step.operand(slot))
+}
+
+fn results<'a, const N: usize>(step: &Step<'a>) -> [&'a mut [f32]; N] {
+    std::array::from_fn(|slot| any(step, slot))
+}
+
+/// A result, empty where it is not wanted.
+fn any<'a, T: Element>(step: &Step<'a>, slot: usize) -> &'a mut [T] {
+    step.wanted(slot).unwrap_or_default()
+}
+
+fn classes<'a>(loss: &'a CrossEntropy, step: &Step<'a>) -> loss::Classes<'a> {
+    let class_weight = loss.class_weight.then(|| step.operand(3));
+    loss::Classes { loss, target: step.operand(1), rows: step.operand(2), class_weight }
+}
+
+fn sgd(pool: &Pool, sgd: &Sgd, step: &Step<'_>) {
+    let has_momentum = step.operands() == 4;
+    let m = if has_momentum { step.result(1) } else { &mut [] };
+    let lr = step.operand::<f32>(step.operands() - 1)[0];
+    optimizer::sgd(pool, sgd, [step.result(0), m], step.operand(1), lr);
+}
+
+fn adam(pool: &Pool, adam: &Adam, step: &Step<'_>) {
+    let scalar = |slot| step.operand::<f32>(slot)[0];
+    optimizer::adam(pool, adam, results(step), step.operand(1), scalar(4), scalar(5));
+}
