@@ -8,7 +8,7 @@ use razorc_proto::TensorError;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ImportError {
-    #[error("{} nodes of the model cannot be trained{}", .0.len(), Lines(.0))]
+    #[error("the model cannot be trained:{}", Lines(.0))]
     Unsupported(Vec<Refusal>),
     #[error("the model leaves sizes open:{}", Lines(.0))]
     OpenSizes(Vec<String>),

@@ -1,11 +1,18 @@
 //! Import: real models become forward graphs, and what cannot is refused with everything that is wrong.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use razorc_compiler::graph::Phase;
 use razorc_compiler::import::{Imported, import};
-use razorc_compiler::options::Options;
+use razorc_compiler::options::{BatchNorm, Loss, Options};
+use razorc_compiler::prepare::prepare;
+use razorc_compiler::verify::verify;
+use razorc_fixtures::{Attr, Builder, awkward, cnn, flattened_batch, mlp, mobile};
 use razorc_proto::Model;
+use razorc_proto::program::Preparation;
 
 /// A model of the shared collection; none, said loudly, where the collection is not there.
 fn shared(name: &str) -> Option<Model> {
@@ -84,6 +91,269 @@ fn every_shared_image_network_imports_at_any_batch() {
         assert_eq!(dims.len(), 2, "{name}");
         assert_eq!(dims[0], 3, "{name}");
         assert_ne!(graph.node(imported.output.node).op.name, "softmax", "{name}");
-        assert_eq!(razorc_compiler::verify::verify(graph), vec![], "{name}");
+        assert_eq!(verify(graph), vec![], "{name}");
     }
+}
+
+/// The text of the error that a model is refused with.
+fn refused(model: &Model, options: &Options) -> String {
+    match import(model, options) {
+        Ok(_) => panic!("{model:?} was imported"),
+        Err(e) => e.to_string(),
+    }
+}
+
+/// The forward phase of a model, a line for each node.
+fn forward(model: &Model, options: &Options) -> Vec<String> {
+    let text = imported(model, options).graph.to_string();
+    let nodes = text
+        .lines()
+        .skip_while(|it| !it.contains("forward {"))
+        .skip(1)
+        .take_while(|it| !it.contains('}') || it.contains('='));
+    nodes.map(|it| it.trim().to_string()).collect()
+}
+
+fn options(batch: u64) -> Options {
+    Options { batch, ..Options::default() }
+}
+
+/// One node between `x` and `y`.
+fn single(opset: i64, dims: &str, op: &str, attrs: &[(&str, Attr)]) -> Model {
+    let mut m = Builder::new("single", 0);
+    m.opset(opset).input("x", dims).node("y", op, &["x"], attrs).output("y", "N");
+    m.model()
+}
+
+fn mse(batch: u64) -> Options {
+    Options { loss: Loss::MeanSquaredError, ..options(batch) }
+}
+
+#[test]
+fn what_exporters_leave_behind_vanishes() {
+    let prepared = prepare(&awkward(), &Preparation::default()).unwrap().model;
+    let imported = imported(&prepared, &options(4));
+    insta::assert_snapshot!(imported.graph);
+    let weight = &imported.weights["conv2.bias"];
+    assert_eq!(weight.initializer.as_deref(), Some("conv2.bias"));
+    assert_eq!(weight.values().unwrap(), imported.weights["conv1.bias"].values().unwrap());
+}
+
+#[test]
+fn the_fixtures_import_at_any_batch() {
+    for model in [cnn(), mlp(), mobile(), flattened_batch()] {
+        for batch in [1, 2, 7] {
+            let imported = imported(&model, &options(batch));
+            assert_eq!(imported.graph.ty(imported.output).dims(), [batch, 10]);
+            assert_eq!(verify(&imported.graph), []);
+        }
+    }
+}
+
+#[test]
+fn every_unsupported_node_is_listed_at_once() {
+    let mut m = Builder::new("bad", 0);
+    m.input("x", "N,4,8,8")
+        .node("a", "Celu", &["x"], &[])
+        .node("b", "MaxPool", &["x"], &[("kernel_shape", [2, 2].into()), ("storage_order", 1.into())])
+        .node("c", "NonMaxSuppression", &["a", "b"], &[])
+        .node("d", "Relu", &["c"], &[])
+        .output("d", "N");
+    assert_eq!(
+        refused(&m.model(), &options(2)),
+        "the model cannot be trained:\
+         \n  a  Celu (opset 17) is not supported\
+         \n  b  MaxPool (opset 17) with storage_order is not supported\
+         \n  c  NonMaxSuppression (opset 17) is not supported"
+    );
+}
+
+#[test]
+fn open_sizes_are_listed_with_what_binds_them() {
+    let mut m = Builder::new("open", 0);
+    m.input("x", "N,3,height,width").node("y", "Relu", &["x"], &[]).output("y", "N");
+    let (model, mut options) = (m.model(), mse(2));
+    assert_eq!(
+        refused(&model, &options),
+        "the model leaves sizes open:\
+         \n  `height`, axis 2 of input `x` (`--bind height=N`)\
+         \n  `width`, axis 3 of input `x` (`--bind width=N`)"
+    );
+    options.bind = BTreeMap::from([("height".into(), 8), ("width".into(), 6)]);
+    assert_eq!(forward(&model, &options), ["%y, %y.mask = relu %x : f32[2,3,8,6], bits[2,3,8,6]"]);
+    options.bind.insert("depth".into(), 5);
+    assert_eq!(refused(&model, &options), "`depth` names no size that the model's inputs leave open");
+    options.bind = BTreeMap::from([("N".into(), 5)]);
+    options.input_shapes = BTreeMap::from([("x".into(), vec![1, 3, 4, 4])]);
+    assert_eq!(refused(&model, &options), "`N` is the model's batch; use `--batch`");
+    options.bind.clear();
+    assert_eq!(forward(&model, &options), ["%y, %y.mask = relu %x : f32[2,3,4,4], bits[2,3,4,4]"]);
+    options.input_shapes = BTreeMap::from([("z".into(), vec![1])]);
+    assert_eq!(refused(&model, &options), "`z` is no input of the model; its inputs are x");
+}
+
+#[test]
+fn a_baked_batch_gives_way_or_is_named() {
+    let baked = |shape: &[i64]| {
+        let mut m = Builder::new("baked", 0);
+        m.input("x", "1,4,2,2").ints("shape", shape).node("y", "Reshape", &["x", "shape"], &[]).output("y", "1,16");
+        m.model()
+    };
+    assert_eq!(forward(&baked(&[1, 16]), &mse(3)), ["%y = reshape %x {shape=[3, 16]} : f32[3,16]"]);
+    assert_eq!(forward(&baked(&[1, -1]), &mse(3)), ["%y = reshape %x {shape=[3, 16]} : f32[3,16]"]);
+    let error = refused(&baked(&[4, 4]), &mse(3));
+    assert!(
+        error.starts_with("the model was exported with a fixed batch of 1 and cannot run with 3; use `--batch 1`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn opsets_outside_the_range_are_refused() {
+    assert!(
+        refused(&single(6, "N,4", "Relu", &[]), &options(1))
+            .starts_with("opset 6 is not supported; razorc reads opsets 7 to 22")
+    );
+    assert!(refused(&single(23, "N,4", "Relu", &[]), &options(1)).starts_with("opset 23 is not supported"));
+    for opset in [7, 9, 11, 13, 17, 18, 20, 22] {
+        assert_eq!(forward(&single(opset, "N,4", "Relu", &[]), &mse(2)).len(), 1, "opset {opset}");
+    }
+}
+
+#[test]
+fn nodes_may_come_in_any_order_but_not_in_a_circle() {
+    let mut m = Builder::new("order", 0);
+    m.input("x", "N,4").node("y", "Relu", &["a"], &[]).node("a", "Tanh", &["x"], &[]).output("y", "N,4");
+    assert_eq!(forward(&m.model(), &mse(1))[0], "%a = tanh %x : f32[1,4]");
+    let mut m = Builder::new("circle", 0);
+    m.input("x", "N,4").node("y", "Add", &["x", "a"], &[]).node("a", "Tanh", &["y"], &[]).output("y", "N,4");
+    assert_eq!(refused(&m.model(), &mse(1)), "the nodes of the model form a cycle through `y`");
+    let mut m = Builder::new("nothing", 0);
+    m.input("x", "N,4").node("y", "Add", &["x", "a"], &[]).output("y", "N,4");
+    assert_eq!(refused(&m.model(), &mse(1)), "node y reads `a`, which nothing makes");
+}
+
+#[test]
+fn pads_are_made_explicit() {
+    let conv = |word: &str, dims: &str, stride: i64| {
+        let mut m = Builder::new("pads", 0);
+        m.input("x", dims).weight("w", &[2, 1, 3, 3]);
+        let attrs = [("auto_pad", word.into()), ("strides", [stride, stride].into())];
+        m.node("y", "Conv", &["x", "w"], &attrs).output("y", "N");
+        forward(&m.model(), &mse(1)).remove(0)
+    };
+    assert!(conv("SAME_UPPER", "N,1,8,8", 2).contains("pads=[0, 0, 1, 1]"));
+    assert!(conv("SAME_LOWER", "N,1,8,8", 2).contains("pads=[1, 1, 0, 0]"));
+    assert!(conv("SAME_UPPER", "N,1,7,7", 1).contains("pads=[1, 1, 1, 1]"));
+    assert!(conv("VALID", "N,1,7,7", 1).contains("pads=[0, 0, 0, 0]"));
+}
+
+#[test]
+fn clip_takes_its_bounds_from_wherever_the_opset_has_them() {
+    let by_attribute = single(9, "N,4", "Clip", &[("min", 0.0.into()), ("max", 6.0.into())]);
+    assert!(forward(&by_attribute, &mse(1))[0].contains("clip %x {min=0.0, max=6.0}"));
+    let mut m = Builder::new("clip", 0);
+    m.input("x", "N,4").floats("six", &[1], &[6.0]).node("y", "Clip", &["x", "", "six"], &[]).output("y", "N,4");
+    assert!(forward(&m.model(), &mse(1))[0].contains("clip %x {min=-3.4028234663852886e38, max=6.0}"));
+}
+
+#[test]
+fn a_slice_may_count_from_the_end() {
+    let mut m = Builder::new("slice", 0);
+    m.input("x", "N,8,6")
+        .ints("starts", &[-3, 1])
+        .ints("ends", &[i64::MAX, -1])
+        .ints("axes", &[1, -1])
+        .ints("steps", &[1, 2]);
+    m.node("y", "Slice", &["x", "starts", "ends", "axes", "steps"], &[]).output("y", "N");
+    let line = "%y = slice %x {starts=[0, 5, 1], ends=[2, 8, 5], steps=[1, 1, 2]} : f32[2,3,2]";
+    assert_eq!(forward(&m.model(), &mse(2)), [line]);
+}
+
+#[test]
+fn products_with_weights_are_linear_in_the_weights_own_layout() {
+    let mut m = Builder::new("linear", 0);
+    m.input("x", "N,5,8").weight("w", &[16, 8]).node("wt", "Transpose", &["w"], &[("perm", [1, 0].into())]);
+    m.node("y", "MatMul", &["x", "wt"], &[]).output("y", "N");
+    assert_eq!(forward(&m.model(), &mse(2)), ["%y = linear %x, %w {transpose=1} : f32[2,5,16]"]);
+
+    let mut m = Builder::new("gemm", 0);
+    m.input("x", "N,8").weight("w", &[8, 16]).floats("c", &[1], &[1.0]);
+    m.node("y", "Gemm", &["x", "w", "c"], &[("alpha", 0.5.into())]).output("y", "N");
+    let lines = forward(&m.model(), &mse(2));
+    assert_eq!(
+        lines,
+        [
+            "%y.product = linear %x, %w {transpose=0} : f32[2,16]",
+            "%y.alpha = scale %y.product {factor=0.5} : f32[2,16]",
+            "%y = add %y.alpha, %c : f32[2,16]",
+        ]
+    );
+}
+
+#[test]
+fn the_activation_that_a_loss_brings_along_is_left_out() {
+    let model = single(13, "N,4", "Softmax", &[("axis", (-1).into())]);
+    assert_eq!(forward(&model, &mse(2)), ["%y = softmax %x {axis=1} : f32[2,4]"]);
+    let mut m = Builder::new("scores", 0);
+    m.opset(9).input("x", "1,3,2,2").weight("w", &[5, 3, 2, 2]).node("c", "Conv", &["x", "w"], &[]);
+    m.node("y", "Softmax", &["c"], &[]).output("y", "1,5,1,1");
+    let lines = forward(&m.model(), &options(2));
+    assert!(lines[0].starts_with("%c = conv"), "{lines:?}");
+    assert_eq!(lines[1..], ["%c.classes = reshape %c {shape=[2, 5]} : f32[2,5]"]);
+}
+
+#[test]
+fn patterns_say_what_is_trained() {
+    let roles = |options: &Options| {
+        let imported = imported(&cnn(), options);
+        imported.graph.declared("param").iter().map(|it| imported.graph.name(*it).to_string()).collect::<Vec<_>>()
+    };
+    let frozen = roles(&options(1));
+    assert!(frozen.contains(&"stem.weight".to_string()) && !frozen.contains(&"stem.norm.scale".to_string()));
+    let affine = roles(&Options { batch_norm: BatchNorm::Affine, ..options(1) });
+    assert!(affine.contains(&"stem.norm.scale".to_string()) && !affine.contains(&"stem.norm.mean".to_string()));
+    let train = |train: &[&str], freeze: &[&str]| Options {
+        train: train.iter().map(|it| it.to_string()).collect(),
+        freeze: freeze.iter().map(|it| it.to_string()).collect(),
+        ..options(1)
+    };
+    assert_eq!(roles(&train(&["logits.*"], &[])), ["logits.weight", "logits.bias"]);
+    assert_eq!(roles(&train(&["logits.*", "stem.norm.*"], &["*.bias"])), ["stem.norm.scale", "logits.weight"]);
+    assert_eq!(
+        refused(&cnn(), &train(&["head.*"], &[])),
+        "`--train head.*` matches no weight that can be trained; \
+         weights are called like `left.norm.bias`, `left.norm.scale`, `stem.weight`"
+    );
+    assert!(
+        refused(&cnn(), &train(&[], &["stem.norm.mean"])).starts_with("`--freeze stem.norm.mean` matches no weight")
+    );
+    assert!(refused(&cnn(), &train(&["a["], &[])).starts_with("`a[` is not a pattern for names"));
+}
+
+#[test]
+fn equal_weights_stay_two() {
+    let mut m = Builder::new("equal", 0);
+    m.input("x", "N,100").floats("a", &[100], &[1.0; 100]).floats("b", &[100], &[1.0; 100]);
+    m.node("s", "Mul", &["x", "a"], &[]).node("y", "Mul", &["s", "b"], &[]).output("y", "N,100");
+    assert_eq!(imported(&m.model(), &mse(1)).graph.declared("param").len(), 2);
+}
+
+#[test]
+fn mutated_models_never_panic() {
+    let bytes = awkward().encode();
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    let mut refused = 0;
+    for _ in 0..2000 {
+        let mut bytes = bytes.clone();
+        for _ in 0..random.random_range(1..4) {
+            let at = random.random_range(0..bytes.len());
+            bytes[at] = random.random();
+        }
+        let Ok(model) = Model::from_bytes(bytes) else { continue };
+        let preparation = Preparation { classes: 3, ..Preparation::default() };
+        let outcome = prepare(&model, &preparation).map(|it| import(&it.model, &options(2)).is_ok());
+        refused += usize::from(!matches!(outcome, Ok(true)));
+    }
+    assert!(0 < refused);
 }
