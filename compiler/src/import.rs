@@ -29,7 +29,7 @@ use crate::options::Options;
 use crate::types::Type;
 
 pub use node::{At, ImportRule, Refused};
-pub(crate) use probe::{int_tensor, is_float, real_inputs};
+pub(crate) use probe::{int_tensor, is_float, real_inputs, typed};
 pub(crate) use walk::{label, output_name};
 pub use weights::{Source, Weight};
 

@@ -5,14 +5,17 @@ mod graft;
 mod head;
 mod untie;
 
+use std::collections::HashSet;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use razorc_proto::Model;
-use razorc_proto::onnx::TensorProto;
 use razorc_proto::onnx::tensor_proto::DataType;
+use razorc_proto::onnx::{GraphProto, TensorProto, ValueInfoProto};
 use razorc_proto::program::Preparation;
 
 use crate::error::PrepareError;
+use crate::import::typed;
 
 /// A model that is ready for import, and what it did not have before.
 #[derive(Debug, Clone)]
@@ -30,11 +33,11 @@ pub fn prepare(model: &Model, preparation: &Preparation) -> Result<Prepared, Pre
 
 /// As `prepare`, but a weight that shares an initializer gets its own only where `wanted` says so of their two names.
 pub(crate) fn prepare_some(
-    model: &Model,
+    original: &Model,
     preparation: &Preparation,
     wanted: impl Fn(&str, &str) -> bool,
 ) -> Result<Prepared, PrepareError> {
-    let mut model = model.clone();
+    let mut model = original.clone();
     untie::untie(model.graph_mut(), wanted);
     let mut fresh = Fresh::new(preparation);
     match (preparation.classes, preparation.head_at.as_str()) {
@@ -43,7 +46,24 @@ pub(crate) fn prepare_some(
         (classes, "") => head::replace(&mut model, classes, &mut fresh)?,
         (classes, value) => graft::graft(&mut model, value, classes, &mut fresh)?,
     }
+    declare(model.proto().ir_version(), model.graph_mut(), original.graph());
     Ok(Prepared { model, head: fresh.names })
+}
+
+/// Before version 4 of the format, every initializer is also an input; so new ones must be.
+fn declare(ir_version: i64, graph: &mut GraphProto, original: &GraphProto) {
+    if 4 <= ir_version {
+        return;
+    }
+    let declared: HashSet<&str> = graph.input.iter().map(ValueInfoProto::name).collect();
+    let old: HashSet<&str> = original.initializer.iter().map(TensorProto::name).collect();
+    let was_declared: HashSet<&str> = original.input.iter().map(ValueInfoProto::name).collect();
+    let missing = graph.initializer.iter().filter(|it| {
+        let name = it.name();
+        !declared.contains(name) && (!old.contains(name) || was_declared.contains(name))
+    });
+    let inputs: Vec<ValueInfoProto> = missing.map(|it| typed(it.name(), it.data_type(), &it.dims)).collect();
+    graph.input.extend(inputs);
 }
 
 /// Makes the tensors of a fresh head, from the preparation's seed alone.

@@ -206,6 +206,26 @@ fn weights_of_another_model_are_refused() {
 }
 
 #[test]
+fn in_old_files_fresh_initializers_are_inputs_too() {
+    let mut proto = cnn().into_proto();
+    proto.ir_version = Some(3);
+    let graph = proto.graph.as_mut().unwrap();
+    let names: Vec<String> = graph.initializer.iter().map(|it| it.name().to_string()).collect();
+    for name in &names {
+        let info = razorc_proto::onnx::ValueInfoProto { name: Some(name.clone()), ..Default::default() };
+        graph.input.push(info);
+    }
+    let model = cnn().with_proto(proto);
+    assert!(prepare(&model, &classes(0)).unwrap().model.encode() == model.encode());
+    let at = Preparation { head_at: "sum.relu".into(), ..classes(3) };
+    for preparation in [classes(3), at] {
+        let prepared = prepare(&model, &preparation).unwrap().model;
+        let graph = prepared.graph();
+        assert!(graph.initializer.iter().all(|it| graph.input.iter().any(|input| input.name() == it.name())));
+    }
+}
+
+#[test]
 fn every_shared_image_network_takes_a_fresh_head_and_stays_a_model() {
     let shared = std::env::var_os("RAZORC_SHARED").map_or("../../shared".into(), PathBuf::from);
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join(shared).join("models");

@@ -193,7 +193,12 @@ fn dim_size(dim: &Dimension) -> Option<u64> {
 }
 
 fn input(name: &str, elem_type: i32, dims: &[u64]) -> ValueInfoProto {
-    let dim = |&size: &u64| Dimension { value: Some(Size::DimValue(size as i64)), ..Dimension::default() };
+    typed(name, elem_type, &dims.iter().map(|&it| it as i64).collect::<Vec<_>>())
+}
+
+/// An input of the model with fixed sizes.
+pub fn typed(name: &str, elem_type: i32, dims: &[i64]) -> ValueInfoProto {
+    let dim = |&size: &i64| Dimension { value: Some(Size::DimValue(size)), ..Dimension::default() };
     let shape = TensorShapeProto { dim: dims.iter().map(dim).collect() };
     let tensor = Tensor { elem_type: Some(elem_type), shape: Some(shape) };
     let ty = TypeProto { value: Some(TypeValue::TensorType(tensor)), ..TypeProto::default() };

@@ -5,14 +5,11 @@ use std::collections::HashSet;
 use razorc_proto::Model;
 use razorc_proto::onnx::attribute_proto::AttributeType;
 use razorc_proto::onnx::tensor_proto::DataType;
-use razorc_proto::onnx::tensor_shape_proto::Dimension;
-use razorc_proto::onnx::tensor_shape_proto::dimension::Value as Size;
-use razorc_proto::onnx::type_proto::{Tensor, Value as TypeValue};
-use razorc_proto::onnx::{AttributeProto, GraphProto, TensorShapeProto, TypeProto, ValueInfoProto};
+use razorc_proto::onnx::{AttributeProto, GraphProto, ValueInfoProto};
 
 use super::{Fresh, edit};
 use crate::error::PrepareError;
-use crate::import::{output_name, real_inputs, shapes};
+use crate::import::{output_name, real_inputs, shapes, typed};
 
 /// Keeps what `value` depends on and classifies that: mean over space where it has any, then Gemm.
 pub fn graft(model: &mut Model, value: &str, classes: u64, fresh: &mut Fresh) -> Result<(), PrepareError> {
@@ -82,9 +79,9 @@ fn keep_only(graph: &mut GraphProto, value: &str) {
 
 fn scores(graph: &GraphProto, name: &str, classes: u64) -> ValueInfoProto {
     let batch = real_inputs(graph).first().and_then(|it| edit::axes_mut(&mut (*it).clone())?.first().cloned());
-    let classes = Dimension { value: Some(Size::DimValue(classes as i64)), ..Dimension::default() };
-    let shape = TensorShapeProto { dim: vec![batch.unwrap_or_default(), classes] };
-    let tensor = Tensor { elem_type: Some(DataType::Float.into()), shape: Some(shape) };
-    let ty = TypeProto { value: Some(TypeValue::TensorType(tensor)), ..TypeProto::default() };
-    ValueInfoProto { name: Some(name.into()), r#type: Some(ty), ..ValueInfoProto::default() }
+    let mut scores = typed(name, DataType::Float.into(), &[0, classes as i64]);
+    if let Some(axes) = edit::axes_mut(&mut scores) {
+        axes[0] = batch.unwrap_or_default();
+    }
+    scores
 }
