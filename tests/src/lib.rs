@@ -1,1 +1,18 @@
-//! What crosses crates is tested here; see the files beside this crate's manifest.
+//! What crosses crates is tested in the files beside this crate's manifest; here is what those tests share.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A file or folder of the shared models, data and goldens that lie beside the project; none, said loudly, where it is
+/// absent.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    let root = std::env::var_os("RAZORC_SHARED").map_or(beside, PathBuf::from);
+    let path = root.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    // The test harness swallows what `println!` prints, so this goes round it.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {} is absent; RAZORC_SHARED can name its folder", path.display());
+    None
+}

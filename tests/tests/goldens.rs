@@ -1,0 +1,150 @@
+//! Loss and every gradient of whole networks against PyTorch's, dense and with the published mask rule at 90 %.
+
+use std::collections::HashMap;
+
+use razorc_compiler::compile;
+use razorc_compiler::options::{BatchNorm, Optimizer, OptimizerKind, Options};
+use razorc_proto::{Model, TensorData};
+use razorc_runtime::program::Program;
+use razorc_runtime::reference::{Reference, Tensor, Which};
+use razorc_tests::shared;
+use safetensors::SafeTensors;
+
+const TOLERANCE: f64 = 1e-4;
+
+/// Model file, golden, and how the golden treats batch normalization.
+const CASES: &[(&str, &str, BatchNorm)] = &[
+    ("tiny_resnet.onnx", "tiny_resnet.folded", BatchNorm::Affine),
+    ("tiny_resnet.dynamo.onnx", "tiny_resnet.folded", BatchNorm::Affine),
+    ("tiny_resnet.bn.onnx", "tiny_resnet.eval", BatchNorm::Affine),
+    ("tiny_resnet.train.onnx", "tiny_resnet.train", BatchNorm::Train),
+    ("tiny_mobilenet.onnx", "tiny_mobilenet.folded", BatchNorm::Affine),
+    ("tiny_mobilenet.dynamo.onnx", "tiny_mobilenet.folded", BatchNorm::Affine),
+    ("tiny_mobilenet.bn.onnx", "tiny_mobilenet.eval", BatchNorm::Affine),
+    ("tiny_mobilenet.train.onnx", "tiny_mobilenet.train", BatchNorm::Train),
+];
+
+#[test]
+fn dense_gradients_are_those_of_pytorch() {
+    compare("dense", false);
+}
+
+#[test]
+fn gradients_by_the_published_mask_rule_are_those_of_its_code() {
+    compare("br90_all", true);
+}
+
+fn compare(policy: &str, reference: bool) {
+    for &(file, golden, batch_norm) in CASES {
+        let Some(path) = shared(&format!("models/tiny/{file}")) else { return };
+        let bytes = std::fs::read(shared(&format!("golden/{golden}.safetensors")).unwrap()).unwrap();
+        let golden = SafeTensors::deserialize(&bytes).unwrap();
+        let model = Model::open(path).unwrap();
+        let step = Step::new(&model, &golden, batch_norm, reference);
+        near(&[step.loss], &floats(&golden, "loss"), &format!("{file} {policy} loss"));
+        let mut compared = 0;
+        for (initializer, gradient) in &step.gradients {
+            let Some((name, transposed)) = parameter(&model, &golden, initializer) else {
+                panic!("{file}: no parameter is {initializer}")
+            };
+            let expected = golden.tensor(&format!("{policy}/grad/{name}")).unwrap();
+            let expected = match transposed {
+                false => floats(&golden, &format!("{policy}/grad/{name}")),
+                true => transpose(&floats(&golden, &format!("{policy}/grad/{name}")), expected.shape()),
+            };
+            near(gradient, &expected, &format!("{file} {policy} {name}"));
+            compared += 1;
+        }
+        let parameters = golden.names().iter().filter(|it| it.starts_with("dense/grad/")).count();
+        assert_eq!(compared, parameters, "{file}: gradients compared");
+    }
+}
+
+/// What one step computes.
+struct Step {
+    loss: f64,
+    gradients: Vec<(String, Vec<f64>)>,
+}
+
+impl Step {
+    fn new(model: &Model, golden: &SafeTensors<'_>, batch_norm: BatchNorm, reference: bool) -> Step {
+        let mut options = Options { batch: 4, batch_norm, ..Options::default() };
+        // After the first step, momentum is the gradient.
+        options.optimizer = Optimizer { kind: OptimizerKind::Sgd, ..Optimizer::default() };
+        options.razor.reference = reference;
+        if !reference {
+            options.razor.sparsity = "0".parse().unwrap();
+        }
+        let compiled = compile(model, &options).unwrap();
+        let program = Program::check(&compiled.program).unwrap();
+        let mut executor = Reference::new(&program);
+        for (resident, blob) in compiled.program.residents.iter().zip(&compiled.blobs) {
+            let Some(blob) = blob else { continue };
+            let dims = dims(&resident.r#type.as_ref().unwrap().dims);
+            let values = blob.chunks_exact(4).map(|it| f64::from(f32::from_le_bytes(it.try_into().unwrap())));
+            executor.set(&resident.name, Tensor::float(&dims, values));
+        }
+        let task = compiled.program.task.unwrap();
+        let input = golden.names().into_iter().find(|it| it.starts_with("input/")).unwrap().to_string();
+        let input_dims = golden.tensor(&input).unwrap().shape().to_vec();
+        executor.set(&task.inputs[0], Tensor::float(&input_dims, floats(golden, &input)));
+        let labels = golden.tensor("labels").unwrap();
+        let labels = labels.data().chunks_exact(8).map(|it| i64::from_le_bytes(it.try_into().unwrap())).collect();
+        executor.set(&task.target, Tensor::Int(ndarray::Array1::from_vec(labels).into_dyn()));
+        executor.set(&task.rows, Tensor::float(&[4], [1.0; 4]));
+        executor.set(&task.learning_rate, Tensor::scalar(0.0));
+        executor.run(Which::Train);
+
+        let loss = executor.get(&task.loss_value).unwrap().floats().unwrap()[0];
+        let gradients = compiled.program.residents.iter().filter_map(|it| {
+            let gradient = executor.get(&format!("{}.momentum", it.name))?;
+            Some((it.initializer.clone(), gradient.floats().unwrap().to_vec()))
+        });
+        Step { loss, gradients: gradients.collect() }
+    }
+}
+
+/// The golden's parameter that an initializer holds, by its values, and whether it holds it transposed.
+fn parameter(model: &Model, golden: &SafeTensors<'_>, initializer: &str) -> Option<(String, bool)> {
+    if golden.tensor(&format!("param/{initializer}")).is_ok() {
+        return Some((initializer.to_string(), false));
+    }
+    let tensor = model.graph().initializer.iter().find(|it| it.name() == initializer)?;
+    let values = TensorData::decode(tensor, None).unwrap().to_f32().unwrap();
+    let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+    let shape = dims(&tensor.dims.iter().map(|&it| it as u64).collect::<Vec<_>>());
+    let flipped: Vec<usize> = shape.iter().rev().copied().collect();
+    let same = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    let names: HashMap<&str, ()> = golden.names().into_iter().map(|it| (it, ())).collect();
+    names.into_keys().filter_map(|it| it.strip_prefix("param/")).find_map(|name| {
+        let key = format!("param/{name}");
+        let found = golden.tensor(&key).ok()?;
+        if found.shape() == shape && same(&floats(golden, &key), &values) {
+            return Some((name.to_string(), false));
+        }
+        let fits = shape.len() == 2 && found.shape() == flipped;
+        (fits && same(&transpose(&floats(golden, &key), &flipped), &values)).then(|| (name.to_string(), true))
+    })
+}
+
+fn near(found: &[f64], expected: &[f64], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let norm = |it: &mut dyn Iterator<Item = f64>| it.map(|x| x * x).sum::<f64>().sqrt();
+    let error = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
+    let scale = norm(&mut expected.iter().copied());
+    assert!(error <= TOLERANCE * scale + 1e-9, "{what}: relative error {:.2e}", error / scale);
+}
+
+fn floats(golden: &SafeTensors<'_>, name: &str) -> Vec<f64> {
+    let tensor = golden.tensor(name).unwrap();
+    tensor.data().chunks_exact(4).map(|it| f64::from(f32::from_le_bytes(it.try_into().unwrap()))).collect()
+}
+
+fn transpose(values: &[f64], shape: &[usize]) -> Vec<f64> {
+    let (rows, columns) = (shape[0], shape[1]);
+    (0..columns).flat_map(|c| (0..rows).map(move |r| values[r * columns + c])).collect()
+}
+
+fn dims(dims: &[u64]) -> Vec<usize> {
+    dims.iter().map(|&it| it as usize).collect()
+}
