@@ -81,16 +81,19 @@ impl Case {
         assert_eq!(verify(&graph), [], "{graph}");
 
         let name = |value: Value| eval.name(value).to_string();
-        let given = ["target", "rows", "step"];
+        let given = ["target", "rows"];
         let declared = eval.declared("input").into_iter().map(name);
+        let kind = match eval.ty(target) {
+            Type::Dense { dtype: DType::I64, .. } => program::task::Loss::CrossEntropy,
+            _ => program::task::Loss::MeanSquaredError,
+        };
         let task = program::Task {
-            loss: program::task::Loss::MeanSquaredError.into(),
+            loss: kind.into(),
             batch: eval.ty(rows).dims()[0],
             inputs: declared.filter(|it| !given.contains(&it.as_str())).collect(),
             target: name(target),
             rows: name(rows),
             learning_rate: "learning_rate".into(),
-            step: eval.value("step").map(name).unwrap_or_default(),
             loss_value: name(loss),
             prediction: name(prediction),
             ..program::Task::default()

@@ -13,7 +13,6 @@ pub(super) fn check(task: &proto::Task) -> Result<(), ProgramError> {
     match Loss::try_from(task.loss) {
         Err(_) | Ok(Loss::Unspecified) => Err(ProgramError::Task("has an unknown loss")),
         _ if task.batch == 0 => Err(ProgramError::Task("has an empty batch")),
-        _ if task.inputs.is_empty() => Err(ProgramError::Task("has no inputs")),
         _ => Ok(()),
     }
 }
@@ -58,7 +57,8 @@ impl<'a> Finder<'a> {
             step: optional("step", &task.step, train)?.filter(|_| train),
             loss: self.scalar("loss", &task.loss_value)?,
             correct: optional("count of right rows", &task.correct, !train)?,
-            prediction,
+            // Training reads no predictions: their bytes are free for the backward phase.
+            prediction: prediction.filter(|_| !train),
         };
         self.distinct(&ports)?;
         Ok(ports)
