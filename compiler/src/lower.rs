@@ -127,11 +127,13 @@ fn sequence(scheduled: Scheduled<'_>, residents: &HashMap<&str, u32>, base: u64)
 
 fn instruction(graph: &Graph, node: NodeId, values: &mut Values<'_>) -> Instruction {
     let row = graph.node(node);
+    // What a copy keeps is told by its type.
+    let attrs = row.attrs.iter().filter(|_| row.op.name != "compress");
     Instruction {
         op: row.op.name.to_string(),
         operands: graph.operands(node).into_iter().map(|it| values.index(it)).collect(),
         results: graph.writes(node).into_iter().chain(graph.results(node)).map(|it| values.index(it)).collect(),
-        attrs: row.attrs.iter().map(|(name, it)| lower_attr(name, it)).collect(),
+        attrs: attrs.map(|(name, it)| lower_attr(name, it)).collect(),
     }
 }
 
