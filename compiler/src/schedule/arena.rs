@@ -81,7 +81,7 @@ fn improve(buffers: &[Buffer], bound: u64, start: Attempt) -> Attempt {
         }
         for (idx, buffer) in buffers.iter().enumerate() {
             if bound < current.offsets[idx] + buffer.bytes {
-                ranks[idx] /= 2;
+                ranks[idx] -= ranks[idx] / 4;
             }
         }
         current.order.sort_by_key(|&idx| ranks[idx]);
