@@ -145,7 +145,8 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("max_pool_grad", MAX_POOL_GRAD, pool::max_pool_grad),
     ("avg_pool", AVG_POOL, pool::avg_pool),
     ("avg_pool_grad", AVG_POOL_GRAD, pool::avg_pool_grad),
-    ("batch_norm", &["epsilon"], norm::batch_norm),
+    // The momentum says how running statistics would move if they were trained.
+    ("batch_norm", &["epsilon", "momentum"], norm::batch_norm),
     ("batch_norm_input_grad", &["epsilon"], norm::batch_norm_input_grad),
     ("batch_norm_scale_grad", &["epsilon"], norm::batch_norm_scale_grad),
     ("batch_norm_train", &["epsilon"], norm::batch_norm_train),

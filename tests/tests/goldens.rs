@@ -41,8 +41,10 @@ fn compare(policy: &str, reference: bool) {
         let golden = SafeTensors::deserialize(&bytes).unwrap();
         let model = Model::open(path).unwrap();
         let step = Step::new(&model, &golden, batch_norm, reference);
-        near(&[step.loss], &floats(&golden, "loss"), &format!("{file} {policy} loss"));
+        near(&[step.loss], &floats(&golden, "loss"), 0.0, &format!("{file} {policy} loss"));
         let mut compared = 0;
+        // A bias in front of batch statistics has no gradient; what PyTorch has there is rounding of the others.
+        let whole: f64 = step.gradients.iter().flat_map(|it| &it.1).map(|x| x * x).sum::<f64>().sqrt();
         for (initializer, gradient) in &step.gradients {
             let Some((name, transposed)) = parameter(&model, &golden, initializer) else {
                 panic!("{file}: no parameter is {initializer}")
@@ -54,7 +56,7 @@ fn compare(policy: &str, reference: bool) {
                 false => floats(&golden, &key),
                 true => transpose(&floats(&golden, &key), expected.shape()),
             };
-            near(gradient, &expected, &format!("{file} {policy} {name}"));
+            near(gradient, &expected, 1e-7 * whole, &format!("{file} {policy} {name}"));
             compared += 1;
         }
         let parameters = golden.names().iter().filter(|it| it.starts_with("dense/grad/")).count();
@@ -83,7 +85,12 @@ impl Step {
         for (resident, blob) in compiled.program.residents.iter().zip(&compiled.blobs) {
             let Some(blob) = blob else { continue };
             let dims = dims(&resident.r#type.as_ref().unwrap().dims);
-            let values = blob.chunks_exact(4).map(|it| f64::from(f32::from_le_bytes(it.try_into().unwrap())));
+            // Exporting has moved the running statistics in some files; the golden says which ones it had.
+            let buffer = format!("buffer/{}", resident.initializer);
+            let values = match golden.tensor(&buffer) {
+                Ok(_) => floats(golden, &buffer),
+                Err(_) => blob.chunks_exact(4).map(|it| f32::from_le_bytes(it.try_into().unwrap()).into()).collect(),
+            };
             executor.set(&resident.name, Tensor::float(&dims, values));
         }
         let task = compiled.program.task.unwrap();
@@ -129,12 +136,12 @@ fn parameter(model: &Model, golden: &SafeTensors<'_>, initializer: &str) -> Opti
     })
 }
 
-fn near(found: &[f64], expected: &[f64], what: &str) {
+fn near(found: &[f64], expected: &[f64], rounding: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let norm = |it: &mut dyn Iterator<Item = f64>| it.map(|x| x * x).sum::<f64>().sqrt();
     let error = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
     let scale = norm(&mut expected.iter().copied());
-    assert!(error <= TOLERANCE * scale + 1e-9, "{what}: relative error {:.2e}", error / scale);
+    assert!(error <= TOLERANCE * scale + rounding, "{what}: relative error {:.2e} of {scale:.2e}", error / scale);
 }
 
 fn floats(golden: &SafeTensors<'_>, name: &str) -> Vec<f64> {

@@ -43,8 +43,6 @@ pub(super) fn batch_norm(call: &Call<'_>) -> Result<Kernel> {
     call.operands(5..=5)?;
     let channels = by_channel(call, 0, 1..5)?;
     call.result(call.f32(0)?)?;
-    // Says how running statistics would move if they were trained; absent where the model does not say.
-    let _ = call.float("momentum");
     Ok(Kernel::BatchNorm(BatchNorm { channels, epsilon: epsilon(call)? }))
 }
 
