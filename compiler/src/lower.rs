@@ -127,8 +127,13 @@ fn sequence(scheduled: Scheduled<'_>, residents: &HashMap<&str, u32>, base: u64)
 
 fn instruction(graph: &Graph, node: NodeId, values: &mut Values<'_>) -> Instruction {
     let row = graph.node(node);
-    // What a copy keeps is told by its type.
-    let attrs = row.attrs.iter().filter(|_| row.op.name != "compress");
+    let attrs = row.attrs.iter().filter(|(name, _)| match row.op.name {
+        // Told by the type of the copy.
+        "compress" => false,
+        // Of training only.
+        "batch_norm" => *name != "momentum",
+        _ => true,
+    });
     Instruction {
         op: row.op.name.to_string(),
         operands: graph.operands(node).into_iter().map(|it| values.index(it)).collect(),

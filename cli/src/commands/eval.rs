@@ -17,14 +17,14 @@ pub struct Eval {
     /// The trainer or checkpoint
     #[arg(value_name = "MODEL.trainer")]
     trainer: PathBuf,
-    #[command(flatten)]
-    data: DataOptions,
     /// Threads that compute; by default one for each processor
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Write one JSON object instead of text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    data: DataOptions,
 }
 
 impl Eval {

@@ -23,8 +23,6 @@ pub struct Train {
     /// The trainer, as `razorc compile` made it, or a checkpoint to start from
     #[arg(value_name = "MODEL.trainer")]
     trainer: PathBuf,
-    #[command(flatten)]
-    data: DataOptions,
     /// Rows to score every epoch on, of the same kind as `--data`
     #[arg(long, value_name = "PATH", conflicts_with = "val_split")]
     val: Option<PathBuf>,
@@ -34,8 +32,6 @@ pub struct Train {
     /// Fraction of `--data` that is set apart to score every epoch on
     #[arg(long, value_name = "X")]
     val_split: Option<f64>,
-    #[command(flatten)]
-    course: Course,
     /// Threads that compute; by default one for each processor. The result does not depend on them
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -54,6 +50,10 @@ pub struct Train {
     /// Write a JSON object a line to stdout, the last with the final numbers
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    course: Course,
+    #[command(flatten)]
+    data: DataOptions,
 }
 
 /// How long and how fast.

@@ -8,6 +8,7 @@ use crate::failure::{Failure, Result};
 
 /// Where rows come from and how they become input.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Data")]
 pub struct DataOptions {
     /// Folder with a subfolder of PNG and JPEG images for each class, an array file `.npy`, or an `.npz` with arrays
     /// `x` and `y`
@@ -26,7 +27,7 @@ pub struct DataOptions {
     input: InputOptions,
 }
 
-/// How stored numbers become input: (number * scale - mean) / std, kept in the trainer once given.
+/// How stored numbers become input: (number * scale - mean) / std. A trainer remembers what it was trained with.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Input")]
 struct InputOptions {
