@@ -109,6 +109,11 @@ impl Kernel {
         parse(&call)
     }
 
+    /// Names of all ops.
+    pub fn ops() -> impl Iterator<Item = &'static str> {
+        ROWS.iter().map(|row| row.0)
+    }
+
     /// For an in-place update, the operand that each result is; empty for all other kernels.
     pub fn in_place(&self) -> &'static [usize] {
         match self {

@@ -17,6 +17,8 @@ mod pool;
 mod reduce;
 mod softmax;
 mod tensor;
+#[cfg(test)]
+mod tests;
 
 use tensor::Args;
 pub use tensor::Tensor;

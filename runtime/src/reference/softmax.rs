@@ -22,8 +22,9 @@ pub fn log_softmax_grad(it: &Softmax, args: &Args) -> Tensor {
 /// Logarithm of the softmax.
 pub fn log_probabilities(x: ArrayView1<'_, f64>) -> Array1<f64> {
     let max = x.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
-    let log_sum = max + x.mapv(|it| (it - max).exp()).sum().ln();
-    x.mapv(|it| it - log_sum)
+    let shifted = x.mapv(|it| it - max);
+    let log_sum = shifted.mapv(f64::exp).sum().ln();
+    shifted - log_sum
 }
 
 fn each_lane<const N: usize>(it: &Softmax, args: &Args, f: impl Fn([ArrayView1<'_, f64>; N]) -> Array1<f64>) -> Tensor {
