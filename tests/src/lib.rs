@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+pub mod programs;
+
 /// A file or folder of the shared models, data and goldens that lie beside the project; none, said loudly, where it is
 /// absent.
 pub fn shared(name: &str) -> Option<PathBuf> {

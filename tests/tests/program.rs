@@ -1,0 +1,251 @@
+//! Programs that must not run are refused, and those that may run cannot be made to fail.
+
+use prost::Message;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use razorc_proto::program::{Attr, Instruction, Program as Proto, Sequence, Storage, Task, value::Place};
+use razorc_runtime::arena::Arena;
+use razorc_runtime::cpu::Cpu;
+use razorc_runtime::kernels::Kernel;
+use razorc_runtime::program::Program;
+use razorc_tests::programs::{classifier, f32};
+
+#[test]
+fn a_sound_program_passes() {
+    let program = Program::check(&classifier()).unwrap();
+    assert_eq!(program.train().instructions().len(), classifier().train.unwrap().instructions.len());
+    assert!(program.train().ports().learning_rate.is_some() && program.eval().ports().learning_rate.is_none());
+}
+
+#[test]
+fn faults_are_named() {
+    let mut missed = Vec::new();
+    for (break_it, expected) in FAULTS {
+        let mut program = classifier();
+        break_it(&mut program);
+        let told = Program::check(&program).map_or_else(|e| e.to_string(), |_| "nothing".into());
+        if told != *expected {
+            missed.push(format!("{told}\n  instead of\n{expected}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n\n"));
+}
+
+type Fault = (fn(&mut Proto), &'static str);
+
+const FAULTS: &[Fault] = &[
+    (|it| it.task = None, "the program has no task"),
+    (|it| it.arena_bytes = u64::MAX, "18446744073709551615 bytes of arena are too many, or not a multiple of 64"),
+    (|it| it.residents[0].offset = 32, "resident `w1` is outside the arena, or not aligned"),
+    (|it| it.residents[1].offset = u64::MAX - 63, "resident `w2` is outside the arena, or not aligned"),
+    (|it| it.residents[1].offset = 64, "train: resident `w1` and resident `w2` overlap in the arena"),
+    (|it| it.residents[2].role = 77, "resident `m2` has the unknown role 77"),
+    (|it| it.residents[2].name = "w1".into(), "resident `w1` is there twice"),
+    (|it| storage(it, "loss").offset = 64, "train: resident `w1` and storage 11 overlap in the arena"),
+    (|it| storage(it, "h").offset += 64, "train: storage 4 and storage 5 overlap in the arena"),
+    (|it| storage(it, "h").offset = 1 << 43, "train: storage 4 is empty, outside the arena, or not aligned"),
+    (|it| storage(it, "h").end = 0, "train: storage 4 has a lifetime that is empty or outside the sequence"),
+    (|it| storage(it, "h").end = 99, "train: storage 4 has a lifetime that is empty or outside the sequence"),
+    (|it| storage(it, "h").bytes = 64, "train: value `h` is f32[2,4,5,5] and does not fit into 64 bytes"),
+    (|it| storage(it, "h").end = 1, "train: instruction 1 (relu): h is read while it is not live"),
+    (|it| storage(it, "a").first = 2, "train: instruction 1 (relu): a is written while it is not live"),
+    (|it| storage(it, "x").first = 1, "train: value `x` is filled before step 0 but not live there"),
+    (
+        |it| storage(it, "loss").end = 7,
+        "train: value `loss` is read after the last step but not written, or not live there",
+    ),
+    (|it| value(it, "h").place = Some(Place::Storage(99)), "train: value `h` is in storage 99"),
+    (|it| value(it, "h").place = None, "train: value `h` is nowhere"),
+    (|it| value(it, "h").name = "x".into(), "train: value `x` is there twice"),
+    (
+        |it| kind(it, "mask", 9),
+        "train: value `mask` cannot be: the kind 9 is not known; the trainer may need a newer razorc",
+    ),
+    (|it| dims(it, "h", &[0]), "train: value `h` cannot be: an axis of 0 elements, and 1 to 2147483647 are possible"),
+    (|it| dims(it, "h", &[1 << 30; 3]), "train: value `h` cannot be: more than 1099511627776 elements"),
+    (|it| dims(it, "h", &[1; 9]), "train: value `h` cannot be: 9 axes, and at most 8 are possible"),
+    (
+        |it| dims(it, "h", &[2, 4, 5, 4]),
+        "train: instruction 0 (conv): result 0 is f32[2,4,5,4] and should be f32[2,4,5,5]",
+    ),
+    (
+        |it| value(it, "z.grad").place = value(it, "p").place,
+        "train: instruction 8 (softmax_cross_entropy_grad): z.grad is written twice",
+    ),
+    (
+        |it| value(it, "h").place = value(it, "w1").place,
+        "train: value `h` is f32[2,4,5,5] and does not fit into 144 bytes",
+    ),
+    (
+        |it| step(it, 0).op = "convolve".into(),
+        "train: instruction 0 (convolve): the op is not known; the trainer may need a newer razorc",
+    ),
+    (|it| step(it, 0).operands[1] = 1000, "train: instruction 0 (conv): 1000 is no value"),
+    (|it| step(it, 0).operands.clear(), "train: instruction 0 (conv): has 0 operands and should have 2 to 3"),
+    (|it| drop(step(it, 0).attrs.pop()), "train: instruction 0 (conv): the attr `groups` is missing"),
+    (
+        |it| step(it, 0).attrs[0] = Attr::ints("strides", &[0, 1]),
+        "train: instruction 0 (conv): the attr `strides` should be a list of ints, each 1 to 2147483647",
+    ),
+    (
+        |it| step(it, 0).attrs.push(Attr::int("stride", 1)),
+        "train: instruction 0 (conv): the attr `stride` is not known to this op, or is there twice",
+    ),
+    (|it| train(it).instructions.swap(0, 1), "train: instruction 0 (relu): h is read before it is written"),
+    (
+        |it| step(it, 2).attrs[2] = Attr::ints("pads", &[3, 0, 0, 0]),
+        "train: instruction 2 (max_pool): a window lies wholly in the padding",
+    ),
+    (
+        |it| step(it, 14).attrs[1] = Attr::ints("strides", &[2, 2, 2]),
+        "train: instruction 14 (max_pool_grad): the attr `strides` should be a list of 2",
+    ),
+    (
+        |it| step(it, 2).attrs[0] = Attr::ints("kernel", &[2, 3]),
+        "train: instruction 14 (max_pool_grad): index does not come from the pooling with the same windows",
+    ),
+    (|it| step(it, 12).results.swap(0, 1), "train: instruction 12 (sgd): m2 is not the one operand that it updates"),
+    (
+        |it| step(it, 12).operands[1] = step(it, 12).operands[0],
+        "train: instruction 12 (sgd): w2 is not the one operand that it updates",
+    ),
+    (|it| it.residents[1].role = 2, "train: instruction 12 (sgd): w2 has a role that this update may not change"),
+    (update_in_eval, "eval: instruction 12 (sgd): w2 is updated by an evaluation"),
+    (|it| task(it).loss = 9, "the task has an unknown loss"),
+    (|it| task(it).target = "rows".into(), "train: the target, `rows`, is f32[2] and should be i64[2]"),
+    (|it| task(it).rows = "y".into(), "train: the weight of the rows, `y`, is f32[2,4,2,2] and should be f32[2]"),
+    (|it| task(it).inputs[0] = "w1".into(), "train: the input, `w1`, is a resident, which is never filled"),
+    (|it| task(it).inputs.push("x".into()), "train: the input, `x`, is filled twice"),
+    (|it| task(it).loss_value = "nowhere".into(), "train: the loss, `nowhere`, is not there"),
+];
+
+fn update_in_eval(program: &mut Proto) {
+    let mut eval = train(program).clone();
+    let loss = eval.instructions[5].results[0];
+    eval.instructions.truncate(13);
+    eval.instructions[12].operands[3] = loss;
+    eval.storages.iter_mut().for_each(|it| it.end = 14);
+    program.eval = Some(eval);
+}
+
+fn train(program: &mut Proto) -> &mut Sequence {
+    program.train.as_mut().unwrap()
+}
+
+fn task(program: &mut Proto) -> &mut Task {
+    program.task.as_mut().unwrap()
+}
+
+fn step(program: &mut Proto, index: usize) -> &mut Instruction {
+    &mut train(program).instructions[index]
+}
+
+fn value<'a>(program: &'a mut Proto, name: &str) -> &'a mut razorc_proto::program::Value {
+    train(program).values.iter_mut().find(|it| it.name == name).unwrap()
+}
+
+fn storage<'a>(program: &'a mut Proto, name: &str) -> &'a mut Storage {
+    match value(program, name).place {
+        Some(Place::Storage(index)) => &mut train(program).storages[index as usize],
+        _ => panic!("{name} is in no storage"),
+    }
+}
+
+fn dims(program: &mut Proto, name: &str, dims: &[u64]) {
+    value(program, name).r#type = Some(f32(dims));
+}
+
+fn kind(program: &mut Proto, name: &str, kind: i32) {
+    value(program, name).r#type.as_mut().unwrap().kind = kind;
+}
+
+/// What is not refused must run to its end, whatever it computes.
+#[test]
+fn mutants_are_refused_or_run() {
+    let mut rng = ChaCha8Rng::seed_from_u64(0x5eed);
+    let cpu = Cpu::new(1);
+    let (mut refused, mut ran) = (0, 0);
+    for _ in 0..20_000 {
+        let mut mutant = classifier();
+        for _ in 0..rng.random_range(1..=2) {
+            mutate(&mut mutant, &mut rng);
+        }
+        if rng.random_bool(0.5) {
+            let Some(other) = with_wrong_bytes(&mutant, &mut rng) else { continue };
+            mutant = other;
+        }
+        match Program::check(&mutant) {
+            Ok(program) if program.arena_bytes() + program.scratch_bytes() < 1 << 24 => {
+                ran += 1;
+                let mut arena = Arena::new(&program, cpu.threads()).unwrap();
+                cpu.run(program.train(), &mut arena);
+                cpu.run(program.eval(), &mut arena);
+            }
+            Ok(_) => {}
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(5_000 < refused && 500 < ran, "{refused} were refused and {ran} ran");
+}
+
+fn with_wrong_bytes(program: &Proto, rng: &mut ChaCha8Rng) -> Option<Proto> {
+    let mut bytes = program.encode_to_vec();
+    for _ in 0..rng.random_range(1..=3) {
+        let at = rng.random_range(0..bytes.len());
+        bytes[at] = rng.random();
+    }
+    Proto::decode(&bytes[..]).ok()
+}
+
+fn mutate(program: &mut Proto, rng: &mut ChaCha8Rng) {
+    let number = odd_number(rng);
+    let sequence = if rng.random_bool(0.8) { &mut program.train } else { &mut program.eval };
+    let sequence = sequence.as_mut().unwrap();
+    let values = sequence.values.len() as u32;
+    let any = |rng: &mut ChaCha8Rng| if rng.random_bool(0.9) { rng.random_range(0..values) } else { rng.random() };
+    let at = rng.random_range(0..sequence.instructions.len());
+    let instruction = &mut sequence.instructions[at];
+    let storage = rng.random_range(0..sequence.storages.len());
+    let storage = &mut sequence.storages[storage];
+    let value = rng.random_range(0..sequence.values.len());
+    let value = &mut sequence.values[value];
+    let ty = value.r#type.as_mut().unwrap();
+    match rng.random_range(0..12) {
+        0 => instruction.op = Kernel::ops().collect::<Vec<_>>().choose(rng).unwrap().to_string(),
+        1 => instruction.operands.iter_mut().for_each(|it| *it = if rng.random_bool(0.5) { any(rng) } else { *it }),
+        2 => instruction.results.iter_mut().for_each(|it| *it = if rng.random_bool(0.5) { any(rng) } else { *it }),
+        3 => odd_attr(instruction, rng),
+        4 => drop(instruction.attrs.pop()),
+        5 => storage.offset = [number, number & !63, rng.random_range(0..8192)][rng.random_range(0..3)],
+        6 => storage.first = rng.random_range(0..30),
+        7 => storage.end = rng.random_range(0..30),
+        8 => storage.bytes = number,
+        9 => ty.dims.iter_mut().for_each(|it| *it = if rng.random_bool(0.3) { number } else { *it }),
+        10 => value.place = Some(Place::Storage(rng.random_range(0..30))),
+        _ => {
+            let (kind, dtype) = (rng.random_range(0..4), rng.random_range(0..10));
+            *[&mut ty.kind, &mut ty.dtype, &mut ty.values][rng.random_range(0..3)] = kind.max(dtype);
+        }
+    }
+}
+
+fn odd_attr(instruction: &mut Instruction, rng: &mut ChaCha8Rng) {
+    use razorc_proto::program::attr::Value;
+    let number = odd_number(rng);
+    let Some(attr) = instruction.attrs.iter_mut().find(|_| rng.random_bool(0.5)) else { return };
+    match attr.value.as_mut() {
+        Some(Value::Int(it)) => *it = number as i64,
+        Some(Value::Float(it)) => *it = [f64::NAN, f64::INFINITY, -1.0, 0.5, 1e300][rng.random_range(0..5)],
+        Some(Value::Word(it)) => it.push('x'),
+        Some(Value::Ints(it)) => {
+            it.values.iter_mut().for_each(|it| *it = if rng.random() { number as i64 } else { *it })
+        }
+        None => {}
+    }
+}
+
+fn odd_number(rng: &mut ChaCha8Rng) -> u64 {
+    let odd = [0, 1, 2, 3, 5, 16, 63, 64, 4096, 1 << 20, (1 << 31) - 1, 1 << 31, 1 << 40, 1 << 63, u64::MAX];
+    if rng.random_bool(0.7) { *odd.choose(rng).unwrap() } else { rng.random_range(0..20) }
+}
