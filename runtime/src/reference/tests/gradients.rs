@@ -74,7 +74,7 @@ fn products() -> Vec<Gradient> {
     let linear = |grad, transpose, takes, of| {
         let w = if transpose == 1 { [4, 3] } else { [3, 4] };
         let attrs = vec![Attr::int("transpose", transpose)];
-        let base = of_op("linear", &[wave(&[2, 5, 3], 0), wave(&w, 1)], &attrs, &[&[2, 5, 4]]);
+        let base = of_op("linear", vec![wave(&[2, 5, 3], 0), wave(&w, 1)], &attrs, &[&[2, 5, 4]]);
         Gradient { grad, takes, grad_attrs: attrs, of, ..base }
     };
     let input: &[_] = &[Cotangent, Operand(1)];
@@ -92,19 +92,19 @@ fn windows() -> Vec<Gradient> {
     let list = Attr::ints;
     let conv =
         [list("strides", &[2, 1]), list("pads", &[1, 0, 2, 1]), list("dilations", &[1, 2]), Attr::int("groups", 2)];
-    let base = || of_op("conv", &[x.clone(), w.clone()], &conv, &[&[2, 6, 4, 4]]);
+    let base = || of_op("conv", vec![x.clone(), w.clone()], &conv, &[&[2, 6, 4, 4]]);
     let with = |attrs: &[Attr], shape: &[i64]| [attrs, &[list("shape", shape)]].concat();
     let pool = [list("kernel", &[3, 2]), list("strides", &[2, 1]), list("pads", &[1, 1, 0, 1]), Attr::int("ceil", 1)];
     let max = [&pool[..], &[list("dilations", &[1, 2])]].concat();
     let avg = |count| [&pool[..], &[Attr::int("count_include_pad", count)]].concat();
     let positions = Type::Dense(DType::U8, vec![2, 4, 3, 5]);
-    let mut max_base = of_op("max_pool", &[x.clone()], &max, &[&[2, 4, 3, 5]]);
+    let mut max_base = of_op("max_pool", vec![x.clone()], &max, &[&[2, 4, 3, 5]]);
     max_base.outputs.push(positions);
     let avg_case = |count| Gradient {
         grad: "avg_pool_grad",
         takes: &[Cotangent],
         grad_attrs: with(&avg(count), &[2, 4, 6, 5]),
-        ..of_op("avg_pool", &[x.clone()], &avg(count), &[&[2, 4, 3, 6]])
+        ..of_op("avg_pool", vec![x.clone()], &avg(count), &[&[2, 4, 3, 6]])
     };
     vec![
         Gradient {
@@ -136,7 +136,7 @@ fn channels() -> Vec<Gradient> {
     let variance = (Type::f32(&[2]), Tensor::float(&[2], [0.7, 1.9]));
     let norm = [wave(dims, 0), wave(&[2], 1), wave(&[2], 2), wave(&[2], 3), variance];
     let epsilon = vec![Attr::float("epsilon", 0.1)];
-    let batch_norm = || of_op("batch_norm", &norm, &epsilon, &[dims]);
+    let batch_norm = || of_op("batch_norm", norm.to_vec(), &epsilon, &[dims]);
     let lrn = [("alpha", 0.5), ("beta", 0.75), ("bias", 2.0)].map(|(name, it)| Attr::float(name, it));
     let lrn = [&lrn[..], &[Attr::int("size", 2)]].concat();
     vec![
@@ -157,18 +157,18 @@ fn channels() -> Vec<Gradient> {
             grad: "batch_norm_train_grad",
             takes: &[Cotangent, Operand(0), Operand(1), Result(1), Result(2)],
             of: &[0, 1, 2],
-            ..of_op("batch_norm_train", &norm[..3], &epsilon, &[dims, &[2], &[2]])
+            ..of_op("batch_norm_train", norm[..3].to_vec(), &epsilon, &[dims, &[2], &[2]])
         },
         Gradient {
             grad: "scale_channels",
             takes: &[Cotangent, Operand(1)],
-            ..of_op("scale_shift", &norm[..3], &[], &[dims])
+            ..of_op("scale_shift", norm[..3].to_vec(), &[], &[dims])
         },
         Gradient {
             grad: "lrn_grad",
             takes: &[Cotangent, Operand(0)],
             grad_attrs: lrn.clone(),
-            ..of_op("lrn", &[wave(&[2, 5, 3], 0)], &lrn, &[&[2, 5, 3]])
+            ..of_op("lrn", vec![wave(&[2, 5, 3], 0)], &lrn, &[&[2, 5, 3]])
         },
     ]
 }
@@ -176,14 +176,14 @@ fn channels() -> Vec<Gradient> {
 fn elements() -> Vec<Gradient> {
     let dims: &[usize] = &[2, 3, 4];
     let large = (Type::f32(dims), Tensor::float(dims, wave(dims, 0).1.floats().unwrap().iter().map(|it| 3.0 * it)));
-    let unary = |forward, grad, takes| Gradient { grad, takes, ..of_op(forward, &[large.clone()], &[], &[dims]) };
+    let unary = |forward, grad, takes| Gradient { grad, takes, ..of_op(forward, vec![large.clone()], &[], &[dims]) };
     let softmax = |forward, grad, axis| {
         let attrs = vec![Attr::int("axis", axis)];
-        let base = of_op(forward, &[large.clone()], &attrs, &[dims]);
+        let base = of_op(forward, vec![large.clone()], &attrs, &[dims]);
         Gradient { grad, takes: &[Cotangent, Result(0)], grad_attrs: attrs, ..base }
     };
     let prelu = || {
-        let mut base = of_op("prelu", &[large.clone(), wave(&[3, 1], 4)], &[], &[dims]);
+        let mut base = of_op("prelu", vec![large.clone(), wave(&[3, 1], 4)], &[], &[dims]);
         base.outputs.push(Type::Bits(dims.to_vec()));
         base
     };
@@ -209,7 +209,7 @@ fn losses() -> Vec<Gradient> {
     let classes = ints(DType::I64, &[3], &[2, 0, -1]);
     let smoothing = vec![Attr::float("label_smoothing", 0.2)];
     let weights = (Type::f32(&[4]), Tensor::float(&[4], [0.5, 1.0, 3.0, 0.25]));
-    let cross_entropy = |operands: &[Typed], takes| Gradient {
+    let cross_entropy = |operands: Vec<Typed>, takes| Gradient {
         grad: "softmax_cross_entropy_grad",
         takes,
         grad_attrs: smoothing.clone(),
@@ -219,21 +219,21 @@ fn losses() -> Vec<Gradient> {
     let elementwise = |forward, grad| Gradient {
         grad,
         takes: &[Operand(0), Operand(1), Operand(2)],
-        ..of_op(forward, &[wave(&[3, 2, 2], 0), wave(&[3, 2, 2], 1), rows.clone()], &[], &[&[]])
+        ..of_op(forward, vec![wave(&[3, 2, 2], 0), wave(&[3, 2, 2], 1), rows.clone()], &[], &[&[]])
     };
     vec![
-        cross_entropy(&[logits.clone(), classes.clone(), rows.clone()], &[Result(1), Operand(1), Operand(2)]),
-        cross_entropy(&[logits, classes, rows.clone(), weights], &[Result(1), Operand(1), Operand(2), Operand(3)]),
+        cross_entropy(vec![logits.clone(), classes.clone(), rows.clone()], &[Result(1), Operand(1), Operand(2)]),
+        cross_entropy(vec![logits, classes, rows.clone(), weights], &[Result(1), Operand(1), Operand(2), Operand(3)]),
         elementwise("mse", "mse_grad"),
         elementwise("bce_with_logits", "bce_with_logits_grad"),
     ]
 }
 
 /// A case of the op, its gradient still to be said; by default of operand 0.
-fn of_op(forward: &'static str, operands: &[Typed], attrs: &[Attr], outputs: &[&[usize]]) -> Gradient {
+fn of_op(forward: &'static str, operands: Vec<Typed>, attrs: &[Attr], outputs: &[&[usize]]) -> Gradient {
     Gradient {
         forward,
-        operands: operands.to_vec(),
+        operands,
         attrs: attrs.to_vec(),
         outputs: outputs.iter().map(|it| Type::f32(it)).collect(),
         grad: "",
