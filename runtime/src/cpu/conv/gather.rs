@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::cpu::gemm::Factor;
-use crate::cpu::gemm::matrix::{copy, pack_lines};
+use crate::cpu::gemm::matrix::{Lines, copy, pack_lines};
 use crate::cpu::window::Window;
 
 /// All windows of some channels of some images.
@@ -105,13 +105,19 @@ impl Factor for ByWindow<'_> {
 
 impl Factor for ByTap<'_> {
     fn pack(&self, width: usize, lines: Range<usize>, k: Range<usize>, out: &mut [f32]) {
-        pack_lines(width, lines, k, out, |line, k, mut out| {
-            let tap = self.0.tap(line);
-            for run in self.0.runs(k) {
-                let (now, later) = out.split_at_mut(run.len);
-                self.0.read(run, tap, now);
-                out = later;
-            }
-        });
+        pack_lines(self, width, lines, k, out);
+    }
+}
+
+impl Lines for ByTap<'_> {
+    fn line<'a>(&'a self, line: usize, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
+        let (tap, len) = (self.0.tap(line), k.len());
+        let mut rest = &mut room[..len];
+        for run in self.0.runs(k) {
+            let (now, later) = rest.split_at_mut(run.len);
+            self.0.read(run, tap, now);
+            rest = later;
+        }
+        &room[..len]
     }
 }

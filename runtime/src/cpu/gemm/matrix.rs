@@ -20,57 +20,67 @@ pub struct Matrix<'a> {
 impl Factor for Matrix<'_> {
     fn pack(&self, width: usize, lines: Range<usize>, k: Range<usize>, out: &mut [f32]) {
         let (stride, together) = self.ks.run(0);
-        if stride == 1 && 1 < together {
-            return pack_lines(width, lines, k, out, |line, k, out| self.line(line, k, out));
-        }
-        for (k, out) in k.zip(out.chunks_exact_mut(width)) {
-            let start = self.ks.offset(k);
-            let mut done = 0;
-            while done < lines.len() {
-                let line = lines.start + done;
-                let (stride, together) = self.lines.run(line);
-                let len = together.min(lines.len() - done);
-                let from = &self.data[start + self.lines.offset(line)..];
-                copy(&mut out[done..done + len], from, stride);
-                done += len;
-            }
-            out[done..].fill(0.0);
+        match stride == 1 && LINES <= together {
+            true => pack_lines(self, width, lines, k, out),
+            false => self.pack_across(width, lines, k, out),
         }
     }
 }
 
 impl Matrix<'_> {
-    fn line(&self, line: usize, k: Range<usize>, out: &mut [f32]) {
-        let start = self.lines.offset(line);
+    fn pack_across(&self, width: usize, lines: Range<usize>, k: Range<usize>, out: &mut [f32]) {
+        let mut offsets = [0; DEPTH];
+        self.ks.offsets(k.start, &mut offsets[..k.len()]);
         let mut done = 0;
-        while done < k.len() {
-            let (_, together) = self.ks.run(k.start + done);
-            let len = together.min(k.len() - done);
-            let from = start + self.ks.offset(k.start + done);
-            out[done..done + len].copy_from_slice(&self.data[from..from + len]);
+        while done < lines.len() {
+            let line = lines.start + done;
+            let (stride, together) = self.lines.run(line);
+            let len = together.min(lines.len() - done);
+            let from = &self.data[self.lines.offset(line)..];
+            for (out, &start) in out.chunks_exact_mut(width).zip(&offsets[..k.len()]) {
+                copy(&mut out[done..done + len], &from[start..], stride);
+            }
             done += len;
         }
+        out.chunks_exact_mut(width).for_each(|it| it[done..].fill(0.0));
     }
 }
 
-/// Packs a factor whose lines are easy to read along `k`: `line(i, k, out)` writes elements `k` of line `i`.
-pub fn pack_lines(
-    width: usize,
-    lines: Range<usize>,
-    k: Range<usize>,
-    out: &mut [f32],
-    line: impl Fn(usize, Range<usize>, &mut [f32]),
-) {
-    let mut rows = [[0.0; DEPTH]; LINES];
+impl Lines for Matrix<'_> {
+    fn line<'a>(&'a self, line: usize, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32] {
+        let data = &self.data[self.lines.offset(line)..];
+        let mut done = 0;
+        while done < k.len() {
+            let (_, together) = self.ks.run(k.start + done);
+            let from = self.ks.offset(k.start + done);
+            if done == 0 && k.len() <= together {
+                return &data[from..from + k.len()];
+            }
+            let len = together.min(k.len() - done);
+            copy(&mut room[done..done + len], &data[from..], 1);
+            done += len;
+        }
+        &room[..k.len()]
+    }
+}
+
+/// A factor whose lines are easy to read along `k`.
+pub trait Lines {
+    /// Elements `k` of a line: where they are, or from `room`, to which they may be copied.
+    fn line<'a>(&'a self, line: usize, k: Range<usize>, room: &'a mut [f32]) -> &'a [f32];
+}
+
+/// [`Factor::pack`] for such a factor.
+pub fn pack_lines(factor: &impl Lines, width: usize, lines: Range<usize>, k: Range<usize>, out: &mut [f32]) {
+    const NONE: &[f32] = &[0.0; DEPTH];
+    let mut rooms = [[0.0; DEPTH]; LINES];
     let together = if width.is_multiple_of(LINES) { LINES } else { LINES / 2 };
     for at in (0..width).step_by(together) {
-        for (i, row) in rows[..together].iter_mut().enumerate() {
-            match lines.start + at + i < lines.end {
-                true => line(lines.start + at + i, k.clone(), &mut row[..k.len()]),
-                false => row[..k.len()].fill(0.0),
-            }
+        let mut rows = [&NONE[..k.len()]; LINES];
+        for ((line_idx, room), row) in (lines.start + at..lines.end).zip(&mut rooms).zip(&mut rows[..together]) {
+            *row = factor.line(line_idx, k.clone(), room);
         }
-        interleave(&rows[..together], k.len(), &mut out[at..], width);
+        interleave(&rows[..together], &mut out[at..], width);
     }
 }
 
@@ -96,7 +106,6 @@ fn copy_near(out: &mut [f32], from: &[f32]) {
     }
     for at in blocks(0..len, STEP) {
         let start = at.start.min(len - STEP);
-        let step: [f32; STEP] = std::array::from_fn(|i| from[start + i]);
-        out[start..start + STEP].copy_from_slice(&step);
+        out[start..start + STEP].copy_from_slice(&from[start..start + STEP]);
     }
 }

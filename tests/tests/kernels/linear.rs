@@ -1,0 +1,48 @@
+use crate::case::{Case, f32, int};
+
+#[test]
+fn linear() {
+    for (rows, k, n) in [(1, 1, 1), (3, 5, 2), (7, 300, 10), (65, 64, 100), (200, 33, 49), (9, 600, 500)] {
+        for transpose in [0, 1] {
+            let mut case = Case::new(&format!("linear {rows} {k} {n} {transpose}"));
+            let w = if transpose == 1 { [n, k] } else { [k, n] };
+            let (x_id, w_id, b_id) = (case.random(&[rows, k]), case.random(&w), case.random(&[n]));
+            let dy_id = case.random(&[rows, n]);
+            let attrs = [("transpose", int(transpose))];
+            case.op("linear", &[x_id, w_id], f32(&[rows, n]), &attrs);
+            case.op("linear", &[x_id, w_id, b_id], f32(&[rows, n]), &attrs);
+            case.op("linear_input_grad", &[dy_id, w_id], f32(&[rows, k]), &attrs);
+            case.op("linear_weight_grad", &[dy_id, x_id], f32(&w), &attrs);
+            case.check(1e-5);
+        }
+    }
+}
+
+#[test]
+fn more_than_one_leading_axis() {
+    let mut case = Case::new("leading");
+    let (x, w) = (case.random(&[2, 3, 4, 5]), case.random(&[5, 6]));
+    case.op("linear", &[x, w], f32(&[2, 3, 4, 6]), &[("transpose", int(0))]);
+    case.check(1e-5);
+}
+
+#[test]
+fn matmul() {
+    for (m, k, n) in [(1, 1, 1), (3, 5, 2), (65, 64, 50), (20, 300, 49)] {
+        for (ta, tb) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let mut case = Case::new(&format!("matmul {m} {k} {n} {ta} {tb}"));
+            let a = case.random(&if ta == 1 { [2, 3, k, m] } else { [2, 3, m, k] });
+            let b = case.random(&if tb == 1 { [2, 3, n, k] } else { [2, 3, k, n] });
+            case.op("matmul", &[a, b], f32(&[2, 3, m, n]), &[("ta", int(ta)), ("tb", int(tb))]);
+            case.check(1e-5);
+        }
+    }
+}
+
+#[test]
+fn little_scratch() {
+    let mut case = Case::new("little").scratch(0);
+    let (a, b) = (case.random(&[300, 700]), case.random(&[700, 200]));
+    case.op("matmul", &[a, b], f32(&[300, 200]), &[("ta", int(0)), ("tb", int(0))]);
+    case.check(1e-5);
+}
