@@ -39,6 +39,8 @@ pub struct OpDef {
     pub shape: fn(&[Type], &Attrs) -> Result<Vec<Type>, ShapeError>,
     /// How cotangents of the results become cotangents of the operands.
     pub gradient: Gradient,
+    /// The operand by whose name a layer is known, for ops that are layers with weights.
+    pub weight: Option<usize>,
     /// Operands that may be a pruned estimate of the exact tensor.
     pub estimates: &'static [(usize, Estimate)],
     /// Whether the batch stays the outermost part of memory.
@@ -147,6 +149,7 @@ impl OpDef {
             import: &[],
             shape,
             gradient: Gradient::Stops,
+            weight: None,
             estimates: &[],
             batch: Batch::Loses,
             writes: nothing,

@@ -37,6 +37,7 @@ pub const OPS: &[OpDef] = &[
         import: &[("PRelu", rules::prelu)],
         shape: prelu,
         gradient: Gradient::Rule(prelu_vjp),
+        weight: None,
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,
@@ -62,6 +63,7 @@ pub const OPS: &[OpDef] = &[
             Ok(vec![operands[0].clone(), Type::bits(operands[0].dims())])
         },
         gradient: Gradient::Rule(|at| masked_vjp(at, 1.0 / (1.0 - at.attrs().float_or("ratio", 0.5)), 0.0)),
+        weight: None,
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,
@@ -76,6 +78,7 @@ const fn masked(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> O
         import,
         shape: with_mask,
         gradient: Gradient::Rule(rule),
+        weight: None,
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,

@@ -14,6 +14,7 @@ pub const OPS: &[OpDef] = &[
         import: &[("Conv", rules::conv)],
         shape: conv,
         gradient: Gradient::Rule(vjp),
+        weight: Some(1),
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,

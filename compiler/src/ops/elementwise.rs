@@ -56,6 +56,7 @@ pub const OPS: &[OpDef] = &[
             let (dy, attrs) = (at.cotangent(0), at.attrs().clone());
             at.grad(0, "scale", &[dy], attrs);
         }),
+        weight: None,
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,
@@ -70,6 +71,7 @@ const fn binary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> O
         import,
         shape: broadcasting,
         gradient: Gradient::Rule(rule),
+        weight: None,
         estimates: &[],
         batch: Batch::When(|operands, _, together| {
             // The result's samples lie together if an operand of its full shape has them so.

@@ -24,6 +24,7 @@ pub const OPS: &[OpDef] = &[
             let (dy, shape) = (at.cotangent(0), at.dims(at.operand(0)));
             at.grad(0, "reshape", &[dy], Attrs::new().with("shape", shape.as_slice()));
         }),
+        weight: None,
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,
@@ -41,6 +42,7 @@ pub const OPS: &[OpDef] = &[
             let inverse = Attrs::new().with("perm", inverse.collect::<Vec<_>>());
             at.grad(0, "transpose", &[dy], inverse);
         }),
+        weight: None,
         estimates: &[],
         batch: Batch::When(|_, attrs, together| together[0] && attrs.ints("perm").first() == Some(&0)),
         writes: nothing,
@@ -52,6 +54,7 @@ pub const OPS: &[OpDef] = &[
         import: &[("Concat", rules::concat)],
         shape: concat,
         gradient: Gradient::Rule(concat_vjp),
+        weight: None,
         estimates: &[],
         batch: Batch::When(|_, attrs, together| together.iter().all(|&it| it) && attrs.int_or("axis", 0) != 0),
         writes: nothing,
@@ -67,6 +70,7 @@ pub const OPS: &[OpDef] = &[
             let attrs = at.attrs().only(&["starts", "steps"]).with("shape", shape.as_slice());
             at.grad(0, "unslice", &[dy], attrs);
         }),
+        weight: None,
         estimates: &[],
         batch: Batch::When(|operands, attrs, together| {
             let whole = slice(operands, attrs).is_ok_and(|it| it[0].dims().first() == operands[0].dims().first());
@@ -90,6 +94,7 @@ pub const OPS: &[OpDef] = &[
             let attrs = slice_attrs(&starts, &shape);
             at.grad(0, "slice", &[dy], attrs);
         }),
+        weight: None,
         estimates: &[],
         batch: Batch::When(|operands, attrs, together| {
             let pads = attrs.ints("pads");

@@ -14,6 +14,7 @@ pub const OPS: &[OpDef] = &[
         import: &[("MatMul", rules::mat_mul), ("Gemm", rules::gemm)],
         shape: linear,
         gradient: Gradient::Rule(linear_vjp),
+        weight: Some(1),
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,
@@ -27,6 +28,7 @@ pub const OPS: &[OpDef] = &[
         import: &[],
         shape: matmul,
         gradient: Gradient::Rule(matmul_vjp),
+        weight: None,
         estimates: &[],
         batch: Batch::When(|operands, attrs, together| {
             together[0] && (2 < operands[0].rank() || attrs.int_or("ta", 0) == 0)

@@ -43,6 +43,7 @@ const fn loss(
         import: &[],
         shape,
         gradient: Gradient::Rule(rule),
+        weight: None,
         estimates: &[],
         batch: Batch::Loses,
         writes: nothing,

@@ -17,6 +17,7 @@ pub const OPS: &[OpDef] = &[
             Ok(vec![operands[0].clone()])
         },
         gradient: Gradient::Rule(running_vjp),
+        weight: None,
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,
@@ -47,6 +48,7 @@ pub const OPS: &[OpDef] = &[
             let operands = [at.cotangent(0), at.operand(0), at.operand(1), at.result(1), at.result(2)];
             at.grads(&[0, 1, 2], "batch_norm_train_grad", &operands, Attrs::new());
         }),
+        weight: None,
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,
@@ -81,6 +83,7 @@ pub const OPS: &[OpDef] = &[
             let (dy, x, attrs) = (at.cotangent(0), at.operand(0), at.attrs().clone());
             at.grad(0, "lrn_grad", &[dy, x], attrs);
         }),
+        weight: None,
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,

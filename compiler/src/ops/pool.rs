@@ -19,6 +19,7 @@ pub const OPS: &[OpDef] = &[
             let attrs = with_shape(at);
             at.grad(0, "max_pool_grad", &[dy, index], attrs);
         }),
+        weight: None,
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,
@@ -44,6 +45,7 @@ pub const OPS: &[OpDef] = &[
             let attrs = with_shape(at);
             at.grad(0, "avg_pool_grad", &[dy], attrs);
         }),
+        weight: None,
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,

@@ -28,6 +28,7 @@ pub const OPS: &[OpDef] = &[
             };
             at.grad_reduced(0, scaled);
         }),
+        weight: None,
         estimates: &[],
         batch: Batch::When(|operands, attrs, together| {
             together[0] && sizes(attrs, "shape").is_ok_and(|it| it.first() == operands[0].dims().first())
@@ -55,6 +56,7 @@ const fn reduction(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -
         import,
         shape: reduce,
         gradient: Gradient::Rule(rule),
+        weight: None,
         estimates: &[],
         batch: Batch::When(|_, attrs, together| together[0] && !attrs.ints("axes").contains(&0)),
         writes: nothing,

@@ -21,6 +21,7 @@ const fn along_axis(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) 
         import,
         shape,
         gradient: Gradient::Rule(rule),
+        weight: None,
         estimates: &[],
         batch: Batch::Keeps,
         writes: nothing,

@@ -25,6 +25,7 @@ const fn source(name: &'static str) -> OpDef {
         import: &[],
         shape: declared,
         gradient: Gradient::Stops,
+        weight: None,
         estimates: &[],
         batch: Batch::Loses,
         writes: nothing,

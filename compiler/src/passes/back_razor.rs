@@ -79,7 +79,7 @@ struct Facts {
 
 impl Facts {
     fn new(graph: &Graph, batch: u64) -> Facts {
-        let is_layer = |node: NodeId| matches!(graph.node(node).op.name, "conv" | "linear");
+        let is_layer = |node: NodeId| graph.node(node).op.weight.is_some();
         let mut before_layers: HashSet<Value> = graph.declared("input").into_iter().collect();
         for node in graph.phase(Phase::Forward) {
             let activations = graph.operands(node).into_iter().filter(|it| !is_weight(graph, *it));
@@ -129,7 +129,7 @@ fn decide(
         return Err(Whole::Stem);
     }
     let layers = layers(graph, saved);
-    let last = |&it: &NodeId| graph.results(it).iter().all(|it| facts.after_layers.contains(it));
+    let last = |it: &(NodeId, Value)| graph.results(it.0).iter().all(|it| facts.after_layers.contains(it));
     if !ends && !layers.is_empty() && layers.iter().all(last) {
         return Err(Whole::Classifier);
     }
@@ -154,21 +154,24 @@ fn accepts_estimate(graph: &Graph, value: Value, least: Estimate) -> bool {
     })
 }
 
-/// Layers with weights that read a value in the forward phase, views seen through.
-fn layers(graph: &Graph, value: Value) -> Vec<NodeId> {
+/// Layers that read a value in the forward phase, views seen through, each with its weight.
+fn layers(graph: &Graph, value: Value) -> Vec<(NodeId, Value)> {
     let readers = graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Forward);
-    let found = readers.flat_map(|(reader, _)| match graph.node(reader).op.lower {
-        Lower::View => layers(graph, Value { node: reader, result: 0 }),
-        _ if matches!(graph.node(reader).op.name, "conv" | "linear") => vec![reader],
-        _ => vec![],
+    let found = readers.flat_map(|(reader, _)| match graph.node(reader).op {
+        op if op.lower == Lower::View => layers(graph, Value { node: reader, result: 0 }),
+        op => op.weight.map(|slot| (reader, graph.operands(reader)[slot])).into_iter().collect(),
     });
     found.collect()
 }
 
 /// The smallest fraction that any reading layer asks for.
-fn sparsity_of(graph: &Graph, layers: &[NodeId], razor: &Razor, globs: &[(GlobMatcher, Sparsity)]) -> Sparsity {
-    let asked = layers.iter().map(|&layer| {
-        let weight = graph.operands(layer)[1];
+fn sparsity_of(
+    graph: &Graph,
+    layers: &[(NodeId, Value)],
+    razor: &Razor,
+    globs: &[(GlobMatcher, Sparsity)],
+) -> Sparsity {
+    let asked = layers.iter().map(|&(_, weight)| {
         let name = graph.name(graph.root(weight));
         globs.iter().rev().find(|it| it.0.is_match(name)).map_or(razor.sparsity, |it| it.1)
     });
