@@ -11,7 +11,9 @@ mod layout;
 mod linear;
 mod node;
 mod norm;
+mod order;
 mod pool;
+mod prediction;
 mod probe;
 mod reduce;
 mod roles;
@@ -23,14 +25,16 @@ use std::collections::BTreeMap;
 
 use razorc_proto::Model;
 
+use self::facts::{Facts, analyse};
+use self::probe::{Sizes, probe};
 use crate::error::ImportError;
 use crate::graph::{Graph, Phase, Value};
 use crate::options::Options;
 use crate::types::Type;
 
 pub use node::{At, ImportRule, Refused};
+pub(crate) use order::{label, output_name};
 pub(crate) use probe::{int_tensor, is_float, real_inputs, typed};
-pub(crate) use walk::{label, output_name};
 pub use weights::{Source, Weight};
 
 pub(crate) mod rules {
@@ -46,8 +50,6 @@ pub(crate) mod rules {
     pub use super::reduce::*;
     pub use super::softmax::*;
 }
-use facts::{Facts, analyse};
-use probe::{Sizes, probe};
 
 /// A model's forward phase, and what its declarations are filled with.
 pub struct Imported {
@@ -65,8 +67,8 @@ pub struct Imported {
 
 /// Imports a (prepared) model. If the model has several outputs, the first one is what is trained.
 pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError> {
-    let opset = walk::opset(model.proto())?;
-    let order = walk::live_nodes(model.graph())?;
+    let opset = order::opset(model.proto())?;
+    let order = order::live_nodes(model.graph())?;
     let sizes =
         Sizes { batch: Some(options.batch), bind: &options.bind, input_shapes: &options.input_shapes, other: None };
     let probe = probe(model, &sizes)?;
@@ -74,8 +76,8 @@ pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError>
     let roles = roles::Roles::new(options)?;
     let walk = walk::Walk::new(model, opset, &facts, roles, options);
     let mut imported = walk.run(&order).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
-    imported.output = walk::prediction(&mut imported, options.loss);
-    walk::sweep(&mut imported);
+    imported.output = prediction::prediction(&mut imported, options.loss);
+    prediction::sweep(&mut imported);
     check_output(model, &imported, options.batch).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
     Ok(imported)
 }
@@ -98,7 +100,7 @@ fn blame_batch(error: ImportError, baked: Option<u64>, asked: u64) -> ImportErro
 }
 
 fn check_output(model: &Model, imported: &Imported, batch: u64) -> Result<(), ImportError> {
-    let name = walk::output_name(model.graph())?;
+    let name = order::output_name(model.graph())?;
     let ty: &Type = imported.graph.ty(imported.output);
     if imported.graph.node(imported.output.node).phase != Phase::Forward {
         return Err(ImportError::ConstantOutput(name.into()));

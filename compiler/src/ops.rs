@@ -26,6 +26,7 @@ use crate::import::ImportRule;
 use crate::types::Type;
 
 pub use rules::ShapeError;
+pub(crate) use rules::broadcast;
 
 /// A row of the table. A struct literal has no defaults: a forgotten column does not compile.
 pub struct OpDef {

@@ -20,6 +20,9 @@ pub fn clip(at: &mut At<'_, '_>) -> Result<(), Refused> {
         true => (at.float("min", f32::MIN), at.float("max", f32::MAX)),
         false => (at.scalar(1)?.unwrap_or(f32::MIN.into()), at.scalar(2)?.unwrap_or(f32::MAX.into())),
     };
+    if max < min {
+        return refuse(format!("has the bounds {min} and {max}, which leave nothing between them"));
+    }
     unary(at, "clip", Attrs::new().with("min", min).with("max", max))
 }
 

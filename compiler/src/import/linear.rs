@@ -3,6 +3,7 @@
 use super::node::{At, Refused, refuse};
 use crate::attrs::Attrs;
 use crate::graph::Value;
+use crate::ops::broadcast;
 
 /// MatMul: `linear` where the right side is made of weights alone.
 pub fn mat_mul(at: &mut At<'_, '_>) -> Result<(), Refused> {
@@ -14,17 +15,45 @@ pub fn mat_mul(at: &mut At<'_, '_>) -> Result<(), Refused> {
         return Ok(());
     }
     let plain = Attrs::new().with("ta", 0).with("tb", 0);
-    if 2 <= a_dims.len() && a_dims.len() == b_dims.len() && a_dims[..a_dims.len() - 2] == b_dims[..b_dims.len() - 2] {
-        at.make("matmul", &[a, b], plain)?;
-        return Ok(());
-    }
-    if 2 < a_dims.len() && b_dims.len() == 2 {
-        let (rows, k) = (a_dims[..a_dims.len() - 1].iter().product::<u64>(), a_dims[a_dims.len() - 1]);
-        let flat = at.emit("reshape", &[a], Attrs::new().with("shape", [rows, k].as_slice()), "rows")?;
+    // A missing row or column axis is there for the product only.
+    let a_full = if a_dims.len() == 1 { vec![1, a_dims[0]] } else { a_dims.clone() };
+    let b_full = if b_dims.len() == 1 { vec![b_dims[0], 1] } else { b_dims.clone() };
+    if a_full == a_dims && b_full.len() == 2 && 2 < a_full.len() {
+        let rows = a_full[..a_full.len() - 1].iter().product::<u64>();
+        let flat = reshaped(at, a, &[rows, a_full[a_full.len() - 1]], "rows")?;
+        let b = reshaped(at, b, &b_full, "column")?;
         let y = at.emit("matmul", &[flat, b], plain, "flat")?;
         return at.finish_reshaped(y);
     }
-    refuse(format!("of {a_dims:?} and {b_dims:?} is not supported; leading axes must be equal"))
+    let (a_lead, b_lead) = (&a_full[..a_full.len() - 2], &b_full[..b_full.len() - 2]);
+    let lead = broadcast(a_lead, b_lead).map_err(|e| Refused(e.to_string()))?;
+    let a = expanded(at, a, &a_full, &lead, "left")?;
+    let b = expanded(at, b, &b_full, &lead, "right")?;
+    if a_full == a_dims && b_full == b_dims {
+        at.make("matmul", &[a, b], plain)?;
+        return Ok(());
+    }
+    let y = at.emit("matmul", &[a, b], plain, "full")?;
+    at.finish_reshaped(y)
+}
+
+fn reshaped(at: &mut At<'_, '_>, value: Value, dims: &[u64], suffix: &str) -> Result<Value, Refused> {
+    if at.dims(value) == dims {
+        return Ok(value);
+    }
+    at.emit("reshape", &[value], Attrs::new().with("shape", dims), suffix)
+}
+
+/// `value` as a stack of matrices `full`, broadcast to the leading axes `lead`.
+fn expanded(at: &mut At<'_, '_>, value: Value, full: &[u64], lead: &[u64], side: &str) -> Result<Value, Refused> {
+    let (leading, matrix) = full.split_at(full.len() - 2);
+    let ones = vec![1; lead.len() - leading.len()];
+    let stack = reshaped(at, value, &[&ones, leading, matrix].concat(), side)?;
+    let dims = [lead, matrix].concat();
+    if at.dims(stack) == dims {
+        return Ok(stack);
+    }
+    at.emit("expand", &[stack], Attrs::new().with("shape", dims.as_slice()).with("scale", 1.0), &format!("{side}.all"))
 }
 
 /// Gemm: `alpha A' B' + beta C`.

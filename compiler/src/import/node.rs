@@ -67,7 +67,8 @@ impl<'w, 'a> At<'w, 'a> {
         let name = self.input_name(slot)?.to_string();
         let value = self.walk.value(&name, reading)?;
         match self.walk.graph.ty(value) {
-            ty if ty.is_f32() => Ok(value),
+            ty if ty.is_f32() && 0 < ty.elements() => Ok(value),
+            ty if ty.is_f32() => refuse(format!("reads `{name}`, which is empty: {ty}")),
             ty => refuse(format!("reads `{name}`, which is {ty}; only f32 is supported")),
         }
     }
@@ -225,6 +226,7 @@ impl<'w, 'a> At<'w, 'a> {
         for name in self.node.output.iter().filter(|it| !it.is_empty()) {
             let made = self.walk.bound(name).map(|it| self.walk.graph.ty(it));
             match (made, self.walk.facts.ty(name)) {
+                (Some(made), _) if made.elements() == 0 => return refuse(format!("makes nothing: {made}")),
                 (Some(made), Some(expected)) if made != expected => {
                     return refuse(format!("makes {expected} by one rule and {made} by another; please report this"));
                 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use razorc_proto::Model;
 use razorc_proto::onnx::tensor_proto::DataType;
-use razorc_proto::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
+use razorc_proto::onnx::{NodeProto, TensorProto};
 
 use super::Imported;
 use super::facts::Facts;
 use super::node::{At, ImportRule, Refused};
+use super::order::{label, output_name};
 use super::probe::{is_float, real_inputs, weight_dims};
 use super::roles::{Reading, Roles};
 use super::weights::{Source, Weight};
@@ -16,7 +17,7 @@ use crate::attrs::Attrs;
 use crate::error::{ImportError, Refusal};
 use crate::graph::{Graph, Phase, Value};
 use crate::ops;
-use crate::options::{Loss, Options};
+use crate::options::Options;
 use crate::step::scalar_step;
 use crate::types::Type;
 
@@ -110,18 +111,19 @@ impl<'a> Walk<'a> {
             })),
             // What comes after a node that is refused has no shapes; that is not its own fault.
             Some(_) if !node.input.iter().all(|it| known(&it)) => return Ok(()),
-            Some(rule) => match self.facts.ty(outputs.first().map_or("", |it| it)) {
-                Some(_) => {
-                    let mut at = At::new(self, node);
-                    rule(&mut at).and_then(|()| at.check())
-                }
-                None if !self.refusals.is_empty() => return Ok(()),
-                None => {
-                    let fault = self.facts.fault.as_deref().unwrap_or("its result has no fixed shape");
-                    return Err(ImportError::Shapes(format!("{}: {fault}", label(node))));
-                }
-            },
+            Some(rule) => {
+                let mut at = At::new(self, node);
+                rule(&mut at).and_then(|()| at.check())
+            }
         };
+        let typed = outputs.first().is_some_and(|it| self.facts.ty(it).is_some());
+        if let (Err(Refused(reason)), Some(_), false) = (&outcome, rule, typed) {
+            if !self.refusals.is_empty() {
+                return Ok(());
+            }
+            let fault = self.facts.fault.as_deref().unwrap_or(reason);
+            return Err(ImportError::Shapes(format!("{}: {fault}", label(node))));
+        }
         if let Err(Refused(reason)) = outcome {
             let (op, opset) = (node.op_type().to_string(), self.opset);
             self.refusals.push(Refusal { node: label(node), op, opset, reason });
@@ -222,140 +224,4 @@ fn rule(node: &NodeProto) -> Option<ImportRule> {
 
 fn domain(node: &NodeProto) -> &str {
     if node.domain() == "ai.onnx" { "" } else { node.domain() }
-}
-
-/// A node's name, or that of its first output where it has none.
-pub fn label(node: &NodeProto) -> String {
-    let outputs = node.output.iter().map(String::as_str);
-    let mut names = std::iter::once(node.name()).chain(outputs).filter(|it| !it.is_empty());
-    names.next().unwrap_or("(unnamed)").to_string()
-}
-
-/// The version of the operator set; refuses what razorc cannot read at all.
-pub fn opset(model: &ModelProto) -> Result<i64, ImportError> {
-    let names: Vec<String> = model.functions.iter().map(|it| it.name().to_string()).collect();
-    if !names.is_empty() {
-        return Err(ImportError::Functions(names));
-    }
-    if model.graph.as_ref().is_some_and(|it| !it.sparse_initializer.is_empty()) {
-        return Err(ImportError::Sparse);
-    }
-    let ours = model.opset_import.iter().filter(|it| matches!(it.domain(), "" | "ai.onnx"));
-    let opset = ours.map(|it| it.version()).max().unwrap_or(1);
-    if (7..=22).contains(&opset) { Ok(opset) } else { Err(ImportError::Opset(opset)) }
-}
-
-/// The output that is trained: the first one.
-pub fn output_name(graph: &GraphProto) -> Result<&str, ImportError> {
-    graph.output.first().map(|it| it.name()).ok_or(ImportError::NoOutput)
-}
-
-/// Nodes that the output depends on, each after those that it reads; otherwise in the file's order.
-pub fn live_nodes(graph: &GraphProto) -> Result<Vec<&NodeProto>, ImportError> {
-    let mut makers: HashMap<&str, usize> = HashMap::new();
-    for (at, node) in graph.node.iter().enumerate() {
-        for output in node.output.iter().filter(|it| !it.is_empty()) {
-            if makers.insert(output, at).is_some() {
-                return Err(ImportError::MadeTwice(output.clone()));
-            }
-        }
-    }
-    let given: HashSet<&str> =
-        graph.input.iter().map(|it| it.name()).chain(graph.initializer.iter().map(TensorProto::name)).collect();
-    // Depth first, without recursion: a file can nest as deeply as it likes.
-    let output = output_name(graph)?;
-    let mut order = vec![];
-    let mut state = vec![Visit::New; graph.node.len()];
-    let mut stack: Vec<usize> = makers.get(output).copied().into_iter().collect();
-    while let Some(&at) = stack.last() {
-        let node = &graph.node[at];
-        if state[at] != Visit::New {
-            stack.pop();
-            if state[at] == Visit::Open {
-                state[at] = Visit::Done;
-                order.push(at);
-            }
-            continue;
-        }
-        state[at] = Visit::Open;
-        for input in node.input.iter().filter(|it| !it.is_empty()) {
-            match makers.get(input.as_str()) {
-                Some(&maker) if state[maker] == Visit::New => stack.push(maker),
-                Some(&maker) if state[maker] == Visit::Open => return Err(ImportError::Cycle(input.clone())),
-                Some(_) => {}
-                None if given.contains(input.as_str()) => {}
-                None => return Err(ImportError::Undefined { node: label(node), value: input.clone() }),
-            }
-        }
-    }
-    Ok(by_file(graph, &order, &makers))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Visit {
-    New,
-    Open,
-    Done,
-}
-
-/// Keeps the file's order where that is one in which the nodes can run.
-fn by_file<'a>(graph: &'a GraphProto, order: &[usize], makers: &HashMap<&str, usize>) -> Vec<&'a NodeProto> {
-    let mut sorted = order.to_vec();
-    sorted.sort_unstable();
-    let reads_before =
-        |at: &usize| graph.node[*at].input.iter().all(|it| makers.get(it.as_str()).is_none_or(|m| m < at));
-    let order = if sorted.iter().all(reads_before) { &sorted[..] } else { order };
-    order.iter().map(|&at| &graph.node[at]).collect()
-}
-
-/// The value that the loss reads: without the activation that the loss brings along; for classes, `[N,C]`.
-pub fn prediction(imported: &mut Imported, loss: Loss) -> Value {
-    let brought: &[&str] = match loss {
-        Loss::CrossEntropy => &["softmax", "log_softmax"],
-        Loss::BinaryCrossEntropy => &["sigmoid"],
-        Loss::MeanSquaredError => &[],
-    };
-    let graph = &mut imported.graph;
-    let mut output = imported.output;
-    while graph.node(output.node).op.name == "reshape" {
-        match behind_ones(graph, output) {
-            Some(inner) if brought.contains(&graph.node(inner.node).op.name) => output = inner,
-            _ => break,
-        }
-    }
-    if brought.contains(&graph.node(output.node).op.name) {
-        output = graph.operands(output.node)[0];
-    }
-    let dims = graph.ty(output).dims().to_vec();
-    if loss != Loss::CrossEntropy || dims.len() < 3 || dims[2..].iter().any(|&it| it != 1) {
-        return output;
-    }
-    let (attrs, name) = (Attrs::new().with("shape", &dims[..2]), format!("{}.classes", graph.name(output)));
-    match graph.add(Phase::Forward, ops::get("reshape"), &[output], attrs, &name) {
-        Ok(node) => Value { node, result: 0 },
-        Err(_) => output,
-    }
-}
-
-/// What a reshape reads, if the reshape only adds or removes axes of one.
-fn behind_ones(graph: &Graph, output: Value) -> Option<Value> {
-    let inner = graph.operands(output.node)[0];
-    let real = |value: Value| graph.ty(value).dims().iter().copied().filter(|&it| it != 1).collect::<Vec<_>>();
-    Some(inner).filter(|&it| real(it) == real(output))
-}
-
-/// Removes nodes and declarations that the output does not need.
-pub fn sweep(imported: &mut Imported) {
-    let graph = &mut imported.graph;
-    let mut needed: HashSet<Value> = HashSet::from([imported.output]);
-    for node in graph.order().iter().rev().copied().collect::<Vec<_>>() {
-        let phase = graph.node(node).phase;
-        if phase == Phase::Update || graph.results(node).iter().any(|it| needed.contains(it)) {
-            needed.extend(graph.operands(node));
-        } else if graph.node(node).op.name != "input" {
-            let names: Vec<String> = graph.results(node).iter().map(|it| graph.name(*it).to_string()).collect();
-            imported.weights.retain(|it, _| !names.contains(it));
-            graph.remove(node);
-        }
-    }
 }
