@@ -30,6 +30,9 @@ pub struct Step<'a> {
 /// What the bytes of a value can be seen as; every bit pattern is one.
 pub trait Element: Copy + sealed::Sealed {}
 
+/// No system has smaller pages.
+const PAGE: usize = 4096;
+
 mod sealed {
     pub trait Sealed {}
 }
@@ -42,11 +45,13 @@ elements!(f32 i64 i32 u8 u64);
 const SCRATCH_BIT: u32 = 63;
 
 impl Arena {
-    /// Maps zeros for a program and the scratch of as many threads, each of which has at least [`SCRATCH`] bytes.
+    /// Maps zeros for a program and the scratch of as many threads, each of which has at least [`SCRATCH`] bytes, and
+    /// touches them: memory that is not there is missed now rather than in the middle of a step.
     pub fn new(program: &Program, threads: usize) -> Result<Arena, ArenaError> {
         let scratch = program.scratch_bytes().max(SCRATCH).checked_mul(threads);
         let bytes = scratch.and_then(|it| it.checked_add(program.arena_bytes())).ok_or(ArenaError::TooLarge)?;
-        let map = MmapMut::map_anon(bytes.max(ALIGN)).map_err(|source| ArenaError::Map { bytes, source })?;
+        let mut map = MmapMut::map_anon(bytes.max(ALIGN)).map_err(|source| ArenaError::Map { bytes, source })?;
+        map.chunks_mut(PAGE).for_each(|page| page[0] = 0);
         Ok(Arena { map, program_bytes: program.arena_bytes() })
     }
 

@@ -6,6 +6,8 @@ mod bad_input;
 mod course;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/memory.rs"]
+mod memory;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -79,4 +81,8 @@ impl Sandbox {
         files.sort();
         files
     }
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }

@@ -68,7 +68,7 @@ struct UpdateOptions {
     /// How weights are updated
     #[arg(long, value_enum, default_value_t = OptimizerWord::Adam)]
     optimizer: OptimizerWord,
-    /// Of SGD
+    /// Share of the last update that is kept (SGD)
     #[arg(long, value_name = "X", default_value_t = 0.9)]
     momentum: f64,
     /// Use Nesterov's momentum (SGD)
@@ -77,11 +77,14 @@ struct UpdateOptions {
     /// Added to the gradient (SGD, Adam), or applied to the weight (AdamW)
     #[arg(long, value_name = "X", default_value_t = 0.0)]
     weight_decay: f64,
-    /// Of Adam's two averages
-    #[arg(long, value_name = "B1,B2", value_delimiter = ',', num_args = 2, default_values_t = [0.9, 0.999])]
-    betas: Vec<f64>,
-    /// Of Adam's divisor
-    #[arg(long, value_name = "X", default_value_t = 1e-8)]
+    /// Of the average of the gradient (Adam, AdamW)
+    #[arg(long, value_name = "X", default_value_t = 0.9)]
+    beta1: f64,
+    /// Of the average of the gradient's square (Adam, AdamW)
+    #[arg(long, value_name = "X", default_value_t = 0.999)]
+    beta2: f64,
+    /// Added to the divisor (Adam, AdamW)
+    #[arg(long, value_name = "X", default_value = "1e-8")]
     epsilon: f64,
 }
 
@@ -185,7 +188,7 @@ impl UpdateOptions {
             momentum: self.momentum,
             nesterov: self.nesterov,
             weight_decay: self.weight_decay,
-            betas: [self.betas[0], self.betas[1]],
+            betas: [self.beta1, self.beta2],
             epsilon: self.epsilon,
         }
     }

@@ -64,7 +64,8 @@ impl Filler {
             None => PieceLabels::Classes(vec![0; rows]),
             Some(len) => PieceLabels::Values(vec![0.0; rows * len]),
         };
-        Piece { input: vec![0.0; rows * self.row_len], weights: vec![0.0; rows], labels }
+        // Not zeros, which the system would only promise: memory is taken here and now.
+        Piece { input: vec![f32::NAN; rows * self.row_len], weights: vec![f32::NAN; rows], labels }
     }
 
     pub fn piece_bytes(&self, rows: usize) -> usize {

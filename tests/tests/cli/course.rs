@@ -2,7 +2,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::Sandbox;
+use super::{Sandbox, json};
 
 const TRAIN: &str = "train mlp.trainer --data x.npy --targets y.npy --val-split 0.2 --lr 0.01";
 
@@ -86,8 +86,4 @@ fn an_interrupted_run_saves_and_resumes() {
     fs::write(sandbox.path("y.npy"), "").unwrap();
     let missing = sandbox.refuse(&format!("{run} --resume"));
     assert!(missing.contains("y.npy"), "{missing}");
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }

@@ -1,0 +1,50 @@
+//! Nothing is allocated while a trainer runs. Alone in its process, because it counts the process's allocations.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use razorc_compiler::options::Options;
+use razorc_runtime::data::{Batch, Targets};
+use razorc_runtime::trainer::Trainer;
+use razorc_tests::trainer;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call goes to the system's allocator, unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[test]
+fn steps_and_evaluations_allocate_nothing() {
+    for model in [razorc_fixtures::cnn(), razorc_fixtures::mobile()] {
+        let options = Options { batch: 4, ..Options::default() };
+        let mut trainer = Trainer::load(trainer(&model, &options), 2).unwrap();
+        let (input, targets, rows) = (vec![0.5; 4 * 3 * 16 * 16], [1, 2, 3, 0], [1.0; 4]);
+        let targets = Targets::Classes(&targets);
+        let batch = Batch { epoch: 0, number: 0, len: 4, input: &input, targets, rows: &rows };
+        trainer.step(&batch, 0.01, 1);
+        trainer.eval(&batch);
+
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        for number in 2..6 {
+            assert!(trainer.step(&batch, 0.01, number).loss.is_finite());
+            assert_eq!(trainer.predict(&batch).len(), 40);
+        }
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    }
+}

@@ -1,0 +1,139 @@
+//! Runs: the same bits on any number of threads and after any stop.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use razorc_compiler::options::{BatchNorm, Options};
+use razorc_fixtures::{cnn, mobile};
+use razorc_proto::program::Preprocess;
+use razorc_proto::{Model, TrainerFile};
+use razorc_runtime::data::{Dataset, Expect, Transform};
+use razorc_runtime::rng::Rng;
+use razorc_runtime::schedule::Decay;
+use razorc_runtime::train::{LAST, Length, Observer, Outcome, Run, Settings, StepReport, TrainError, train};
+use razorc_runtime::trainer::Trainer;
+use razorc_tests::trainer;
+use tempfile::TempDir;
+
+const ROWS: usize = 37;
+
+/// Images of noise, brighter at the top or at the bottom by class.
+fn data(file: &TrainerFile) -> Dataset {
+    let mut rng = Rng::keyed(&[1]);
+    let classes: Vec<i64> = (0..ROWS).map(|row| row as i64 % 2).collect();
+    let mut x = Vec::new();
+    for class in &classes {
+        for pixel in 0..768 {
+            let bright = i64::from(pixel / 128 % 2 == 1) == *class;
+            x.push(rng.below(100) as f32 / 100.0 + if bright { 1.0 } else { 0.0 });
+        }
+    }
+    Dataset::from_memory("noise", &[3, 16, 16], &x, &classes, &Expect::of(file.program()).unwrap()).unwrap()
+}
+
+fn settings(folder: Option<&Path>) -> Settings {
+    Settings {
+        length: Length::Epochs(3),
+        rate: 0.01,
+        decay: Decay::Cosine,
+        warmup: 2,
+        seed: 7,
+        transform: Transform { flip: true, ..Transform::from(&Preprocess::default()) },
+        loader_threads: 2,
+        checkpoints: folder.map(Path::to_path_buf),
+        resume: false,
+    }
+}
+
+fn compiled(model: &Model) -> TrainerFile {
+    let options = Options { batch: 8, classes: 2, batch_norm: BatchNorm::Train, ..Options::default() };
+    trainer(model, &options)
+}
+
+/// All weights, statistics and optimizer state.
+fn residents(trainer: &Trainer) -> Vec<(String, Vec<u8>)> {
+    trainer.residents().map(|(name, _, bytes)| (name.into(), bytes.to_vec())).collect()
+}
+
+fn run(file: TrainerFile, threads: usize, settings: &Settings, stop_after: u64) -> (Trainer, Outcome) {
+    let data = data(&file);
+    let stop = AtomicBool::new(false);
+    let mut stopper = Stopper { after: stop_after, stop: &stop };
+    train(Run { file, data: &data, validation: Some(&data), settings, threads }, &mut stopper, &stop).unwrap()
+}
+
+/// Asks a run to stop after a number of steps.
+struct Stopper<'a> {
+    after: u64,
+    stop: &'a AtomicBool,
+}
+
+impl Observer for Stopper<'_> {
+    fn step(&mut self, report: &StepReport) {
+        self.stop.store(report.step == self.after, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn the_number_of_threads_does_not_show_in_the_bits() {
+    for model in [cnn(), mobile()] {
+        let [one, two, five] = [1, 2, 5].map(|it| run(compiled(&model), it, &settings(None), u64::MAX));
+        assert!(one.1.validation.unwrap().loss < one.1.train.loss, "nothing was learned: {:?}", one.1);
+        assert!(residents(&one.0) == residents(&two.0), "two threads");
+        assert!(residents(&one.0) == residents(&five.0), "five threads");
+        assert_eq!(one.1.validation, two.1.validation);
+        assert_eq!(one.1.train, five.1.train);
+    }
+}
+
+#[test]
+fn a_run_that_stops_anywhere_resumes_to_the_same_bits() {
+    let file = compiled(&cnn());
+    let straight = TempDir::new().unwrap();
+    let (trainer, outcome) = run(file.clone(), 2, &settings(Some(straight.path())), u64::MAX);
+    assert_eq!((outcome.steps, outcome.stopped), (12, false));
+    // In the middle of an epoch, at its end, in the last one, and at the end of all.
+    for stop_after in [1, 4, 6, 11, 12] {
+        let broken = TempDir::new().unwrap();
+        let last = broken.path().join(LAST);
+        let (_, stopped) = run(file.clone(), 1, &settings(Some(broken.path())), stop_after);
+        assert_eq!((stopped.steps, stopped.stopped), (stop_after, stop_after < 12));
+        assert_eq!(stopped.checkpoint.as_deref(), Some(&*last));
+
+        let resume = Settings { resume: true, ..settings(Some(broken.path())) };
+        let (resumed, end) = run(TrainerFile::open(&last).unwrap(), 2, &resume, u64::MAX);
+        assert!(residents(&resumed) == residents(&trainer), "stopped after {stop_after}");
+        assert_eq!((end.train, end.validation), (outcome.train, outcome.validation), "stopped after {stop_after}");
+        if stop_after < 12 {
+            let files = [straight.path().join(LAST), last].map(|it| std::fs::read(it).unwrap());
+            assert!(files[0] == files[1], "stopped after {stop_after}");
+        }
+    }
+}
+
+#[test]
+fn a_run_is_only_resumed_with_its_own_settings() {
+    let file = compiled(&cnn());
+    let folder = TempDir::new().unwrap();
+    run(file.clone(), 2, &settings(Some(folder.path())), 5);
+    let data = data(&file);
+    let attempt = |settings: &Settings| {
+        let file = TrainerFile::open(folder.path().join(LAST)).unwrap();
+        let run = Run { file, data: &data, validation: None, settings, threads: 1 };
+        train(run, &mut (), &AtomicBool::new(true)).map(|_| ())
+    };
+    let same = Settings { resume: true, ..settings(None) };
+    attempt(&same).unwrap();
+    attempt(&Settings { loader_threads: 1, ..same.clone() }).unwrap();
+    for other in [
+        Settings { rate: 0.02, ..same.clone() },
+        Settings { seed: 8, ..same.clone() },
+        Settings { length: Length::Epochs(4), ..same.clone() },
+        Settings { decay: Decay::Linear, ..same.clone() },
+        Settings { transform: Transform::from(&Preprocess::default()), ..same.clone() },
+    ] {
+        assert!(matches!(attempt(&other), Err(TrainError::Settings { .. })), "{other:?}");
+    }
+    let fresh = Run { file, data: &data, validation: None, settings: &same, threads: 1 };
+    assert!(matches!(train(fresh, &mut (), &AtomicBool::new(true)), Err(TrainError::NoProgress)));
+}
