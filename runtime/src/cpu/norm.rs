@@ -34,15 +34,19 @@ pub fn batch_norm_train(pool: &Pool, norm: &BatchNorm, [x, scale, bias]: [&[f32]
     let shape = &norm.channels;
     let [y, means, rstds] = results.map(Disjoint::new);
     pool.run(shape.c, &|c, _| {
-        let mean = (shape.sum(c, [x], |[x]| sum(x)) / shape.count()) as f32;
-        let var = shape.sum(c, [x], |[x]| sum_squares(x, mean)) / shape.count();
-        let rstd = (var + norm.epsilon).sqrt().recip() as f32;
+        let exact_mean = shape.sum(c, [x], |[x]| sum(x)) / shape.count();
+        let mean = exact_mean as f32;
+        // What is lost where the mean is large beside the deviation.
+        let rest = exact_mean - mean as f64;
+        let var = shape.sum(c, [x], |[x]| sum_squares(x, mean)) / shape.count() - rest * rest;
+        let rstd = (var + norm.epsilon).sqrt().recip();
         // SAFETY: the channel is this task's.
         unsafe {
             set(&means, c, mean);
-            set(&rstds, c, rstd);
+            set(&rstds, c, rstd as f32);
         }
-        let line = Line { shift: mean, factor: rstd * scale[c], bias: bias[c] };
+        let factor = rstd * scale[c] as f64;
+        let line = Line { shift: mean, factor: factor as f32, bias: (bias[c] as f64 - rest * factor) as f32 };
         for at in shape.planes(c).filter(|_| !y.is_empty()) {
             // SAFETY: planes of different channels do not overlap.
             line_slice(&x[at.clone()], unsafe { y.part(at) }, line);

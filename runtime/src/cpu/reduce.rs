@@ -16,7 +16,7 @@ const COLUMNS: usize = 64;
 pub fn reduce(pool: &Pool, reduce: &Reduce, x: &[f32], y: &mut [f32]) {
     let reduction = Reduction::new(&reduce.dims, &reduce.strides);
     let run = |at: usize, n: usize| sum(&x[at..][..n]);
-    let columns = |at: usize, block: &mut [f32]| add(&x[at..][..block.len()], block);
+    let columns = |at: usize, block: &mut [f64]| add(&x[at..][..block.len()], block);
     reduce_by(pool, &reduction, y, reduce.scale, run, columns);
 }
 
@@ -24,7 +24,7 @@ pub fn reduce(pool: &Pool, reduce: &Reduce, x: &[f32], y: &mut [f32]) {
 pub fn prelu_slope_grad(pool: &Pool, sizes: &Broadcast, [dy, x]: [&[f32]; 2], y: &mut [f32]) {
     let reduction = Reduction::new(&sizes.dims, &sizes.b);
     let run = |at: usize, n: usize| sum_prelu(&dy[at..][..n], &x[at..][..n]);
-    let columns = |at: usize, block: &mut [f32]| {
+    let columns = |at: usize, block: &mut [f64]| {
         let n = block.len();
         add_prelu(&dy[at..][..n], &x[at..][..n], block);
     };
@@ -64,7 +64,7 @@ fn reduce_by(
     y: &mut [f32],
     factor: f64,
     run: impl Fn(usize, usize) -> f64 + Sync,
-    columns: impl Fn(usize, &mut [f32]) + Sync,
+    columns: impl Fn(usize, &mut [f64]) + Sync,
 ) {
     let Reduction { kept, summed, .. } = reduction;
     let summands = summed.points();
@@ -88,50 +88,18 @@ fn reduce_by(
             let first = idx * size + block * COLUMNS;
             let mut done = 0;
             kept.runs(first..first + y.len(), |[base], n| {
-                let mut totals = Columns::default();
+                let mut totals = [0.0; COLUMNS];
                 for row in 0..summands {
                     let [at] = summed.offsets(row);
-                    totals.add_row(row, n, |block| columns(base + at, block));
+                    columns(base + at, &mut totals[..n]);
                 }
-                totals.finish(&mut y[done..][..n], factor);
+                for (y, total) in y[done..][..n].iter_mut().zip(totals) {
+                    *y = (total * factor) as f32;
+                }
                 done += n;
             });
         }
     });
-}
-
-/// Sums of up to [`COLUMNS`] adjacent results: f32 over some rows, f64 beyond.
-struct Columns {
-    totals: [f64; COLUMNS],
-    recent: [f32; COLUMNS],
-}
-
-impl Default for Columns {
-    fn default() -> Self {
-        Self { totals: [0.0; COLUMNS], recent: [0.0; COLUMNS] }
-    }
-}
-
-impl Columns {
-    fn add_row(&mut self, row: usize, n: usize, add: impl Fn(&mut [f32])) {
-        add(&mut self.recent[..n]);
-        if row % 64 == 63 {
-            self.flush();
-        }
-    }
-
-    fn flush(&mut self) {
-        for (total, recent) in self.totals.iter_mut().zip(&mut self.recent) {
-            *total += std::mem::take(recent) as f64;
-        }
-    }
-
-    fn finish(mut self, y: &mut [f32], factor: f64) {
-        self.flush();
-        for (y, total) in y.iter_mut().zip(self.totals) {
-            *y = (total * factor) as f32;
-        }
-    }
 }
 
 wide! {
@@ -142,9 +110,9 @@ wide! {
 }
 
 wide! {
-    fn add(x: &[f32], y: &mut [f32]) {
+    fn add(x: &[f32], y: &mut [f64]) {
         for (y, &x) in y.iter_mut().zip(x) {
-            *y += x;
+            *y += x as f64;
         }
     }
 }
@@ -161,9 +129,9 @@ wide! {
 }
 
 wide! {
-    fn add_prelu(dy: &[f32], x: &[f32], y: &mut [f32]) {
+    fn add_prelu(dy: &[f32], x: &[f32], y: &mut [f64]) {
         for (y, (&dy, &x)) in y.iter_mut().zip(dy.iter().zip(x)) {
-            *y += prelu_slope(dy, x);
+            *y += prelu_slope(dy, x) as f64;
         }
     }
 }

@@ -1,18 +1,23 @@
 //! A few instructions on seeded tensors, run by the reference and by the processor.
 
+use ndarray::ArrayD;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use razorc_proto::NOT_WANTED;
 use razorc_proto::program::{self as proto, DType, Role, attr, task::Loss, r#type::Kind, value::Place};
 use razorc_runtime::arena::Arena;
 use razorc_runtime::cpu::Cpu;
-use razorc_runtime::program::{Program, Value};
+use razorc_runtime::program::Program;
 use razorc_runtime::reference::{Precision, Reference, Tensor, Which};
-use razorc_runtime::types::{self, Type};
+use razorc_runtime::types::Type;
+
+use crate::compare::compare;
 
 /// Instructions, and the tensors that they start from.
 pub struct Case {
+    name: String,
     random: ChaCha8Rng,
+    batch: usize,
     residents: Vec<proto::Resident>,
     contents: Vec<Vec<f32>>,
     values: Vec<proto::Value>,
@@ -36,6 +41,17 @@ pub fn dense(dtype: DType, dims: &[usize]) -> proto::Type {
     proto::Type { kind: Kind::Dense.into(), dtype: dtype.into(), dims, ..proto::Type::default() }
 }
 
+/// Type of one bit an element.
+pub fn bits(dims: &[usize]) -> proto::Type {
+    proto::Type { kind: Kind::Bits.into(), ..dense(DType::Bool, dims) }
+}
+
+/// Type of a pruned copy.
+pub fn topk(dims: &[usize], samples: usize, keep: usize, values: DType) -> proto::Type {
+    let (samples, keep) = (samples as u64, keep as u64);
+    proto::Type { kind: Kind::Topk.into(), samples, keep, values: values.into(), ..f32(dims) }
+}
+
 /// A list as attr.
 pub fn ints(values: &[usize]) -> attr::Value {
     attr::Value::Ints(proto::Ints { values: values.iter().map(|&it| it as i64).collect() })
@@ -46,13 +62,25 @@ pub fn int(value: usize) -> attr::Value {
     attr::Value::Int(value as i64)
 }
 
+/// A number as attr.
+pub fn float(value: f64) -> attr::Value {
+    attr::Value::Float(value)
+}
+
 impl Case {
     /// No instructions yet. The seed follows from the name, which must differ from case to case.
     pub fn new(name: &str) -> Case {
+        Case::with_batch(name, 1)
+    }
+
+    /// With so many targets and weights of rows.
+    pub fn with_batch(name: &str, batch: usize) -> Case {
         let seed = name.bytes().fold(17, |seed: u64, it| seed.wrapping_mul(31).wrapping_add(it.into()));
         let random = ChaCha8Rng::seed_from_u64(seed);
         let mut case = Case {
+            name: name.into(),
             random,
+            batch,
             residents: vec![],
             contents: vec![],
             values: vec![],
@@ -61,10 +89,10 @@ impl Case {
             arena_bytes: 0,
             scratch_bytes: 1 << 20,
         };
-        case.stored("target".into(), f32(&[1]));
-        case.stored("rows".into(), f32(&[1]));
-        case.resident("loss", &[], &[0.0]);
-        case.resident("prediction", &[1], &[0.0]);
+        case.stored("target".into(), dense(DType::I64, &[batch]));
+        case.stored("rows".into(), f32(&[batch]));
+        case.resident("loss", Role::Frozen, &[], &[0.0]);
+        case.resident("prediction", Role::Frozen, &[batch], &vec![0.0; batch]);
         case
     }
 
@@ -73,24 +101,52 @@ impl Case {
         Case { scratch_bytes: bytes, ..self }
     }
 
-    /// A tensor of random values in -1..1.
+    /// A class below 5 for each row of the batch, none where the row weighs nothing.
+    pub fn target(&self) -> Id {
+        0
+    }
+
+    /// Weight of each row of the batch, f32; some are zero.
+    pub fn rows(&self) -> Id {
+        1
+    }
+
+    /// A tensor of random values in -1..1, some of them zero or alike.
     pub fn random(&mut self, dims: &[usize]) -> Id {
-        let values: Vec<f32> = (0..dims.iter().product()).map(|_| self.random.random_range(-1.0..1.0)).collect();
+        let mut value = || match self.random.random_range(0..10) {
+            0 => 0.0,
+            1 => self.random.random_range(-4..4) as f32 / 4.0,
+            _ => self.random.random_range(-1.0..1.0),
+        };
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| value()).collect();
+        self.tensor(dims, &values)
+    }
+
+    /// A tensor of random values in 0.5..1.5.
+    pub fn positive(&mut self, dims: &[usize]) -> Id {
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| self.random.random_range(0.5..1.5)).collect();
         self.tensor(dims, &values)
     }
 
     /// A tensor of these values.
     pub fn tensor(&mut self, dims: &[usize], values: &[f32]) -> Id {
         let name = format!("operand {}", self.values.len());
-        self.resident(&name, dims, values)
+        self.resident(&name, Role::Frozen, dims, values)
     }
 
-    fn resident(&mut self, name: &str, dims: &[usize], values: &[f32]) -> Id {
+    /// A tensor of random values in 0.5..1.5 that an update may change.
+    pub fn updated(&mut self, role: Role, dims: &[usize]) -> Id {
+        let id = self.positive(dims);
+        self.residents.last_mut().expect("a tensor is a resident").role = role.into();
+        id
+    }
+
+    fn resident(&mut self, name: &str, role: Role, dims: &[usize], values: &[f32]) -> Id {
         assert_eq!(dims.iter().product::<usize>(), values.len());
         let (offset, ty) = (self.arena_bytes, f32(dims));
         self.arena_bytes += size(&ty).next_multiple_of(64);
         let place = Some(Place::Resident(self.residents.len() as u32));
-        let (ty, role) = (Some(ty), Role::Frozen.into());
+        let (ty, role) = (Some(ty), role.into());
         self.residents.push(proto::Resident {
             name: name.into(),
             r#type: ty.clone(),
@@ -121,15 +177,20 @@ impl Case {
             None => NOT_WANTED,
         });
         let results: Vec<Id> = results.collect();
+        self.update(op, operands, &results, attrs);
+        results
+    }
+
+    /// Adds an instruction whose results are there: operands that it updates.
+    pub fn update(&mut self, op: &str, operands: &[Id], results: &[Id], attrs: &[(&str, attr::Value)]) {
         let attr =
             |(name, value): &(&str, attr::Value)| proto::Attr { name: (*name).into(), value: Some(value.clone()) };
         self.instructions.push(proto::Instruction {
             op: op.into(),
             operands: operands.to_vec(),
-            results: results.clone(),
+            results: results.to_vec(),
             attrs: attrs.iter().map(attr).collect(),
         });
-        results
     }
 
     /// Runs all and compares: floats within `tolerance` of the largest of their tensor, the rest exactly.
@@ -141,19 +202,26 @@ impl Case {
             let content = content.iter().map(|&it| f64::from(it));
             reference.set(resident.name(), Tensor::float(resident.ty().dims(), content));
         }
-        reference.set("target", Tensor::zeros(&[1]));
-        reference.set("rows", Tensor::zeros(&[1]));
+        reference.set("target", Tensor::Int(ArrayD::from_shape_fn(vec![self.batch], |it| class(it[0]))));
+        reference.set("rows", Tensor::float(&[self.batch], (0..self.batch).map(|it| weight(it).into())));
         reference.run(Which::Train);
 
         let one = self.run(&program, 1);
         for value in values {
-            compare(value, &one, reference.get(value.name()).expect("the reference keeps every value"), tolerance);
+            let expected = reference.get(value.name()).expect("the reference keeps every value");
+            let about = format!("{}: {}", self.name, value.name());
+            compare(&about, value, &one, expected, tolerance);
         }
         for threads in [2, 3] {
             let several = self.run(&program, threads);
             for value in values {
                 let bytes = |arena: &Arena| arena.value::<u8>(value.place()).to_vec();
-                assert!(bytes(&one) == bytes(&several), "{} differs with {threads} threads", value.name());
+                assert!(
+                    bytes(&one) == bytes(&several),
+                    "{}: {} differs with {threads} threads",
+                    self.name,
+                    value.name()
+                );
             }
         }
     }
@@ -165,6 +233,11 @@ impl Case {
             let value = program.train().values().iter().find(|it| it.name() == name).unwrap();
             arena.value_mut::<f32>(value.place()).copy_from_slice(content);
         }
+        let ports = program.train().ports();
+        let targets = arena.value_mut::<i64>(ports.target).iter_mut();
+        targets.enumerate().for_each(|(row, to)| *to = class(row));
+        let rows = arena.value_mut::<f32>(ports.rows).iter_mut();
+        rows.enumerate().for_each(|(row, to)| *to = weight(row));
         for value in program.train().values() {
             if value.name().contains(' ') && !value.name().starts_with("operand") {
                 arena.value_mut::<u8>(value.place()).fill(0xff);
@@ -184,8 +257,8 @@ impl Case {
         };
         let train = proto::Sequence { values: self.values.clone(), storages, instructions: self.instructions.clone() };
         let task = proto::Task {
-            loss: Loss::MeanSquaredError.into(),
-            batch: 1,
+            loss: Loss::CrossEntropy.into(),
+            batch: self.batch as u64,
             target: "target".into(),
             rows: "rows".into(),
             loss_value: "loss".into(),
@@ -221,24 +294,10 @@ fn size(ty: &proto::Type) -> u64 {
     Type::parse(ty).unwrap_or_else(|e| panic!("{ty:?}: {e}")).bytes() as u64
 }
 
-fn compare(value: &Value, arena: &Arena, expected: &Tensor, tolerance: f64) {
-    let (name, place) = (value.name(), value.place());
-    match (value.ty(), expected) {
-        (Type::Dense(types::DType::F32, _), Tensor::Float(expected)) => {
-            let largest = expected.iter().fold(0.0f64, |it, value| it.max(value.abs()));
-            for (at, (found, expected)) in arena.value::<f32>(place).iter().zip(expected).enumerate() {
-                let close = (f64::from(*found) - expected).abs() <= tolerance * largest;
-                assert!(close, "{name}[{at}] is {found} and should be {expected}");
-            }
-        }
-        (Type::Dense(dtype, _), Tensor::Int(expected)) => {
-            let found: Vec<i64> = match dtype {
-                types::DType::U8 => arena.value::<u8>(place).iter().map(|&it| it.into()).collect(),
-                types::DType::I32 => arena.value::<i32>(place).iter().map(|&it| it.into()).collect(),
-                _ => arena.value::<i64>(place).to_vec(),
-            };
-            assert_eq!(found, Vec::from_iter(expected.iter().copied()), "{name}");
-        }
-        (ty, _) => panic!("{name} is {ty}, of which the reference made something else"),
-    }
+fn weight(row: usize) -> f32 {
+    if row % 5 == 3 { 0.0 } else { 1.0 + (row % 3) as f32 }
+}
+
+fn class(row: usize) -> i64 {
+    if row % 5 == 3 { -1 } else { (row * 7 % 5) as i64 }
 }

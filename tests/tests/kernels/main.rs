@@ -2,6 +2,15 @@
 //! equal whatever the number of threads.
 
 mod case;
+mod compare;
 mod conv;
+mod elementwise;
+mod layout;
 mod linear;
+mod loss;
+mod norm;
+mod packing;
 mod pool;
+mod reduce;
+mod softmax;
+mod update;

@@ -1,0 +1,47 @@
+use razorc_proto::program::Role;
+
+use crate::case::{Case, float, int};
+
+#[test]
+fn stochastic_gradient_descent() {
+    for n in [1, 65, 40_007] {
+        for (momentum, nesterov) in [(0.0, 0), (0.9, 0), (0.9, 1)] {
+            let mut case = Case::new(&format!("{n} weights, momentum {momentum}, nesterov {nesterov}"));
+            let (g, lr) = (case.random(&[n]), case.tensor(&[], &[0.1]));
+            let w = case.updated(Role::Param, &[n]);
+            let attrs = [("momentum", float(momentum)), ("nesterov", int(nesterov)), ("weight_decay", float(0.01))];
+            if momentum == 0.0 {
+                case.update("sgd", &[w, g, lr], &[w], &attrs);
+            } else {
+                let m = case.updated(Role::State, &[n]);
+                case.update("sgd", &[w, g, m, lr], &[w, m], &attrs);
+            }
+            case.check(4e-6);
+        }
+    }
+}
+
+#[test]
+fn adam() {
+    for (op, n, step) in [("adam", 40_007, 1.0), ("adam", 3, 1000.0), ("adamw", 40_007, 2.0), ("adamw", 64, 77.0)] {
+        let mut case = Case::new(&format!("{op} of {n} weights"));
+        let g = case.random(&[n]);
+        let (lr, step) = (case.tensor(&[], &[0.01]), case.tensor(&[], &[step]));
+        let w = case.updated(Role::Param, &[n]);
+        let (m, v) = (case.updated(Role::State, &[n]), case.updated(Role::State, &[n]));
+        let attrs =
+            [("beta1", float(0.9)), ("beta2", float(0.999)), ("epsilon", float(1e-8)), ("weight_decay", float(0.05))];
+        case.update(op, &[w, g, m, v, lr, step], &[w, m, v], &attrs);
+        case.check(4e-6);
+    }
+}
+
+#[test]
+fn running_statistics() {
+    let mut case = Case::new("seven channels");
+    let (batch_mean, rstd) = (case.random(&[7]), case.positive(&[7]));
+    let (mean, var) = (case.updated(Role::Statistic, &[7]), case.updated(Role::Statistic, &[7]));
+    let attrs = [("momentum", float(0.9)), ("epsilon", float(1e-5)), ("count", int(12))];
+    case.update("batch_norm_update", &[mean, var, batch_mean, rstd], &[mean, var], &attrs);
+    case.check(4e-6);
+}
