@@ -27,7 +27,7 @@ pub fn conv(team: &Team<'_>, conv: &Conv, x: &[f32], w: &[f32], b: Option<&[f32]
     let y = Disjoint::new(y);
     gemm::run(team, (m, n, k), conv.groups, |group| {
         let x = &x[group * size.c * size.input..];
-        let windows = Windows { data: x, sample: conv.c * size.input, y: conv.rows(), x: conv.cols() };
+        let windows = Windows { data: x, samples: conv.n, sample: conv.c * size.input, y: conv.rows(), x: conv.cols() };
         let w = &w[group * m * k..][..m * k];
         let start = group * m * size.out;
         let cols = Axis::pairs(size.out, conv.o * size.out, 1);
@@ -72,7 +72,7 @@ pub fn conv_input_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], w: &[f32], dx: 
                     lines: Axis::flat(size.taps),
                     ks: Axis::pixels(y.taps, x.taps, taps),
                 },
-                b: ByWindow(Windows { data: dy, sample: conv.o * size.out, y, x }),
+                b: ByWindow(Windows { data: dy, samples: conv.n, sample: conv.o * size.out, y, x }),
                 c: Target {
                     out: &dx,
                     start: group * size.c * size.input + rows.start * conv.iw + cols.start,
@@ -96,7 +96,7 @@ pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw:
     let dw = Disjoint::new(dw);
     gemm::run(team, (m, n, k), conv.groups, |group| {
         let x = &x[group * size.c * size.input..];
-        let windows = Windows { data: x, sample: conv.c * size.input, y: conv.rows(), x: conv.cols() };
+        let windows = Windows { data: x, samples: conv.n, sample: conv.c * size.input, y: conv.rows(), x: conv.cols() };
         let dy = &dy[group * size.o * size.out..];
         Gemm {
             m,

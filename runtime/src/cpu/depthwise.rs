@@ -2,10 +2,13 @@
 //!
 //! A block of a plane is first unfolded (see [`unfold`]), so that every tap reads one unbroken stretch of memory.
 
-use crate::cpu::window::{Window, all_reached, phases};
+use std::ops::Range;
+
+use crate::cpu::gemm::matrix::copy;
+use crate::cpu::window::{Phase, Window, all_reached, phases};
 use crate::kernels::conv::Conv;
 use crate::pool::{Disjoint, Team};
-use unfold::Unfold;
+use unfold::{TAPS, Unfold};
 
 mod stretch;
 mod unfold;
@@ -19,41 +22,38 @@ pub fn fits(conv: &Conv) -> bool {
 pub fn conv(team: &Team<'_>, conv: &Conv, x: &[f32], w: &[f32], b: Option<&[f32]>, y: &mut [f32]) {
     let (taps, input, out) = sizes(conv);
     let y = Disjoint::new(y);
-    team.run(conv.n * conv.c, |plane, scratch| {
-        let channel = plane % conv.c;
-        // SAFETY: every task has its own plane.
-        let y = unsafe { y.chunk(plane, out) };
-        let bias = b.map_or(0.0, |b| b[channel]);
-        let to = Strides { start: 0, row: conv.ow, col: 1 };
-        let w = &w[channel * taps..][..taps];
-        correlate(
-            &x[plane * input..][..input],
-            [conv.rows(), conv.cols()],
-            |ty, tx| w[ty * conv.kw + tx],
-            bias,
-            y,
-            to,
-            scratch,
-        );
+    let blocks = Blocks::new([conv.rows(), conv.cols()], team.scratch_len());
+    let to = Strides { start: 0, row: conv.ow, col: 1 };
+    for_planes(team, conv, |planes, scratch| {
+        blocks.each(planes, scratch, |plane, block, room| {
+            let channel = plane % conv.c;
+            // SAFETY: every task has its own planes.
+            let y = unsafe { y.chunk(plane, out) };
+            let (x, w) = (&x[plane * input..][..input], &w[channel * taps..][..taps]);
+            let bias = b.map_or(0.0, |b| b[channel]);
+            correlate(x, block, |ty, tx| w[ty * conv.kw + tx], bias, y, to, room);
+        });
     });
 }
 
 /// Gradient with respect to x, as one correlation of dy for each phase of x's pixels.
 pub fn conv_input_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     let (taps, input, out) = sizes(conv);
+    if !all_reached(conv) {
+        team.pool.chunks(dx, input, |_, plane| plane.fill(0.0));
+    }
     let dx = Disjoint::new(dx);
-    let reached = all_reached(conv);
-    team.run(conv.n * conv.c, |plane, scratch| {
-        // SAFETY: every task has its own plane.
-        let dx = unsafe { dx.chunk(plane, input) };
-        let (dy, w) = (&dy[plane * out..][..out], &w[plane % conv.c * taps..][..taps]);
-        if !reached {
-            dx.fill(0.0);
-        }
+    for_planes(team, conv, |planes, scratch| {
         for (rows, cols) in phases(conv) {
+            let blocks = Blocks::new([rows.window, cols.window], scratch.len());
             let to = Strides { start: rows.start * conv.iw + cols.start, row: conv.sh * conv.iw, col: conv.sw };
-            let w = |ty, tx| w[(rows.tap + ty * rows.tap_step) * conv.kw + cols.tap + tx * cols.tap_step];
-            correlate(dy, [rows.window, cols.window], w, 0.0, dx, to, scratch);
+            let tap = |phase: Phase, it| phase.tap + it * phase.tap_step;
+            blocks.each(planes.clone(), scratch, |plane, block, room| {
+                // SAFETY: every task has its own planes.
+                let dx = unsafe { dx.chunk(plane, input) };
+                let (dy, w) = (&dy[plane * out..][..out], &w[plane % conv.c * taps..][..taps]);
+                correlate(dy, block, |ty, tx| w[tap(rows, ty) * conv.kw + tap(cols, tx)], 0.0, dx, to, room);
+            });
         }
     });
 }
@@ -62,21 +62,28 @@ pub fn conv_input_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], w: &[f32], dx: 
 pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw: &mut [f32]) {
     let (taps, input, out) = sizes(conv);
     let dw = Disjoint::new(dw);
+    let blocks = Blocks::new([conv.rows(), conv.cols()], team.scratch_len());
+    let from = Strides { start: 0, row: conv.ow, col: 1 };
     team.run(conv.c, |channel, scratch| {
         // SAFETY: every task has its own channel.
         let dw = unsafe { dw.chunk(channel, taps) };
         dw.fill(0.0);
-        for plane in (channel..conv.n * conv.c).step_by(conv.c) {
+        blocks.each((channel..conv.n * conv.c).step_by(conv.c), scratch, |plane, block, room| {
             let (x, dy) = (&x[plane * input..][..input], &dy[plane * out..][..out]);
-            for_blocks([conv.rows(), conv.cols()], scratch.len(), |row, col, unfold| {
-                let from = Strides { start: row * conv.ow + col, row: conv.ow, col: 1 };
-                add_products(x, dy, from, unfold, conv.kw, dw, scratch);
-            });
-        }
+            add_products(x, dy, from, block, conv.kw, dw, room);
+        });
     });
 }
 
-/// Where the elements of a plane lie that a phase writes.
+/// Calls `task` for some planes at a time, few enough that there is work to share out.
+fn for_planes(team: &Team<'_>, conv: &Conv, task: impl Fn(Range<usize>, &mut [f32]) + Sync) {
+    const ELEMENTS: usize = 16 * 1024;
+    let planes = conv.n * conv.c;
+    let each = (ELEMENTS / (conv.ih * conv.iw)).clamp(1, planes.div_ceil(8));
+    team.run(planes.div_ceil(each), |it, scratch| task(it * each..((it + 1) * each).min(planes), scratch));
+}
+
+/// Where the elements of a plane lie that belong to the windows.
 #[derive(Clone, Copy)]
 struct Strides {
     start: usize,
@@ -90,92 +97,129 @@ impl Strides {
     }
 }
 
-/// `out[to(p)] = bias + sum of w(tap) * x[p at tap]` for all windows p.
+/// A block of a plane, from this row and column on.
+struct Block {
+    row: usize,
+    col: usize,
+    unfold: Unfold,
+    starts: [usize; TAPS],
+}
+
+impl Block {
+    /// Where the stretch of a tap starts in the copies.
+    fn start(&self, tap: usize) -> usize {
+        let x_taps = self.unfold.windows[1].taps;
+        if tap < TAPS { self.starts[tap] } else { self.unfold.start(tap / x_taps, tap % x_taps) }
+    }
+}
+
+/// Room for the copies and the sums of a block; none where a thread's scratch is too small for it.
+type Room<'a> = Option<(&'a mut [f32], &'a mut [f32])>;
+
+/// `out[to(p)] = bias + sum of w(tap) * x[p at tap]` for the windows p of a block.
 fn correlate(
     x: &[f32],
-    windows: [Window; 2],
+    block: &Block,
     w: impl Fn(usize, usize) -> f32,
     bias: f32,
     out: &mut [f32],
     to: Strides,
-    scratch: &mut [f32],
+    room: &mut Room<'_>,
 ) {
-    for_blocks(windows, scratch.len(), |row, col, unfold| {
-        let [y_taps, x_taps] = unfold.windows.map(|it| it.taps);
-        let Some((copies, sums)) = unfold.split(scratch) else {
-            return plain(x, unfold.windows, &w, bias, out, Strides { start: to.at(row, col), ..to });
-        };
-        unfold.fill(x, copies);
-        sums.fill(bias);
-        stretch::add_scaled(sums, y_taps * x_taps, |tap| {
-            let (ty, tx) = (tap / x_taps, tap % x_taps);
-            (&copies[unfold.start(ty, tx)..], w(ty, tx))
-        });
-        for (y, sums) in sums.chunks(unfold.pitch).enumerate() {
-            let out = &mut out[to.at(row + y, col)..];
-            let sums = &sums[..unfold.windows[1].count];
-            match to.col {
-                1 => out[..sums.len()].copy_from_slice(sums),
-                col => sums.iter().zip(out.iter_mut().step_by(col)).for_each(|(sum, out)| *out = *sum),
-            }
+    let Block { row, col, unfold, .. } = block;
+    let [rows, cols] = unfold.windows;
+    let Some((copies, sums)) = room else {
+        for (y, px) in (0..rows.count).flat_map(|y| (0..cols.count).map(move |x| (y, x))) {
+            let taps = (0..rows.taps).flat_map(|ty| (0..cols.taps).map(move |tx| [ty, tx]));
+            let sum = taps.fold(bias, |sum, [ty, tx]| sum + w(ty, tx) * unfold.read(x, [y, px], [ty, tx]));
+            out[to.at(row + y, col + px)] = sum;
         }
+        return;
+    };
+    unfold.fill(x, copies);
+    stretch::sum_scaled(sums, bias, rows.taps * cols.taps, |tap| {
+        (&copies[block.start(tap)..], w(tap / cols.taps, tap % cols.taps))
     });
+    for (y, sums) in sums.chunks(unfold.pitch).take(rows.count).enumerate() {
+        let out = &mut out[to.at(row + y, *col)..];
+        let sums = &sums[..cols.count];
+        match to.col {
+            1 => copy(&mut out[..sums.len()], sums, 1),
+            col => sums.iter().zip(out.iter_mut().step_by(col)).for_each(|(sum, out)| *out = *sum),
+        }
+    }
 }
 
-/// `dw[tap] += sum of dy[p] * x[p at tap]` over the windows p of one block.
+/// `dw[tap] += sum of dy[p] * x[p at tap]` over the windows p of a block.
 fn add_products(
     x: &[f32],
     dy: &[f32],
     from: Strides,
-    unfold: &Unfold,
+    block: &Block,
     x_taps: usize,
     dw: &mut [f32],
-    scratch: &mut [f32],
+    room: &mut Room<'_>,
 ) {
-    let width = unfold.windows[1].count;
-    let Some((copies, grads)) = unfold.split(scratch) else {
+    let Block { row, col, unfold, .. } = block;
+    let [rows, cols] = unfold.windows;
+    let Some((copies, grads)) = room else {
         for (tap, dw) in dw.iter_mut().enumerate() {
-            let (ty, tx) = (tap / x_taps, tap % x_taps);
-            let at = |y| (0..width).map(move |x| (y, x));
-            for (y, px) in (0..unfold.windows[0].count).flat_map(at) {
-                *dw += dy[from.at(y, px)] * unfold.read(x, [y, px], [ty, tx]);
+            for (y, px) in (0..rows.count).flat_map(|y| (0..cols.count).map(move |x| (y, x))) {
+                *dw += dy[from.at(row + y, col + px)] * unfold.read(x, [y, px], [tap / x_taps, tap % x_taps]);
             }
         }
         return;
     };
     unfold.fill(x, copies);
     for (y, grads) in grads.chunks_mut(unfold.pitch).enumerate() {
-        grads[..width].copy_from_slice(&dy[from.at(y, 0)..][..width]);
-        grads[width..].fill(0.0);
-    }
-    stretch::add_dots(grads, dw, |tap| &copies[unfold.start(tap / x_taps, tap % x_taps)..]);
-}
-
-/// Calls `block(row, column, unfold)` for blocks that fit in `scratch` elements, or in the cache if that is smaller.
-fn for_blocks([y, x]: [Window; 2], scratch: usize, mut block: impl FnMut(usize, usize, &Unfold)) {
-    const CACHE: usize = 12 * 1024;
-    let scratch = scratch.min(CACHE.max(Unfold::new([y.part(0, 1), x.part(0, 64)]).len()));
-    let mut width = x.count.min(1024);
-    while 64 < width && scratch < Unfold::new([y.part(0, 1), x.part(0, width)]).len() {
-        width /= 2;
-    }
-    let one = Unfold::new([y.part(0, 1), x.part(0, width)]).len();
-    let more = Unfold::new([y.part(0, 2.min(y.count)), x.part(0, width)]).len() - one;
-    let height = 1 + scratch.saturating_sub(one).checked_div(more).unwrap_or(0);
-    for row in (0..y.count).step_by(height) {
-        for col in (0..x.count).step_by(width) {
-            block(row, col, &Unfold::new([y.part(row, height), x.part(col, width)]));
+        if rows.count <= y {
+            grads.fill(0.0);
+            continue;
         }
+        let (grads, between) = grads.split_at_mut(cols.count);
+        copy(grads, &dy[from.at(row + y, *col)..], 1);
+        between.fill(0.0);
     }
+    stretch::add_dots(grads, dw, |tap| &copies[block.start(tap)..]);
 }
 
-/// [`correlate`] without scratch, for windows that are too far apart to unfold.
-fn plain(x: &[f32], windows: [Window; 2], w: &impl Fn(usize, usize) -> f32, bias: f32, out: &mut [f32], to: Strides) {
-    let unfold = Unfold::new(windows);
-    let [rows, cols] = windows;
-    for (y, px) in (0..rows.count).flat_map(|y| (0..cols.count).map(move |x| (y, x))) {
-        let taps = (0..rows.taps).flat_map(|ty| (0..cols.taps).map(move |tx| [ty, tx]));
-        out[to.at(y, px)] = taps.fold(bias, |sum, [ty, tx]| sum + w(ty, tx) * unfold.read(x, [y, px], [ty, tx]));
+/// How planes are cut into blocks that fit in a thread's scratch, and in the cache.
+struct Blocks {
+    windows: [Window; 2],
+    height: usize,
+    width: usize,
+}
+
+impl Blocks {
+    fn new([y, x]: [Window; 2], scratch: usize) -> Blocks {
+        const CACHE: usize = 12 * 1024;
+        let len = |height, width| Unfold::new([y.part(0, height), x.part(0, width)]).len();
+        let scratch = scratch.min(CACHE.max(len(1, 64)));
+        let mut width = x.count.min(1024);
+        while 64 < width && scratch < len(1, width) {
+            width /= 2;
+        }
+        let (one, two) = (len(1, width), len(2, width));
+        let height = 1 + scratch.saturating_sub(one).checked_div(two - one).unwrap_or(0);
+        Blocks { windows: [y, x], height, width }
+    }
+
+    /// Calls `task` for every block of every plane. Between the planes of a block the room is kept as it is.
+    fn each(
+        &self,
+        planes: impl Iterator<Item = usize> + Clone,
+        scratch: &mut [f32],
+        mut task: impl FnMut(usize, &Block, &mut Room<'_>),
+    ) {
+        let [y, x] = self.windows;
+        for row in (0..y.count).step_by(self.height) {
+            for col in (0..x.count).step_by(self.width) {
+                let unfold = Unfold::new([y.part(row, self.height), x.part(col, self.width)]);
+                let block = Block { row, col, unfold, starts: unfold.starts() };
+                let mut room = unfold.split(scratch);
+                planes.clone().for_each(|plane| task(plane, &block, &mut room));
+            }
+        }
     }
 }
 

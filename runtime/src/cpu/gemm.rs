@@ -10,6 +10,7 @@ use crate::pool::{Disjoint, Team};
 use micro::Micro;
 
 pub mod axis;
+pub mod four;
 pub mod matrix;
 mod micro;
 mod transpose;
@@ -79,19 +80,24 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// Tiles of a product: large enough to be worth packing for, small enough that there are some to share out.
-    pub fn of(m: usize, n: usize, k: usize) -> Tile {
-        const ENOUGH: usize = 24;
-        const SMALL: usize = 1 << 18;
-        let (mut rows, mut cols) = (m.min(256), n.min(10 * WIDEST));
-        while m.div_ceil(rows) * n.div_ceil(cols) < ENOUGH && SMALL < rows * cols * k {
-            match (rows < cols, 64 < rows, 2 * WIDEST <= cols) {
-                (true, _, true) | (_, false, true) => cols = cols.div_ceil(2).next_multiple_of(WIDEST),
-                (_, true, _) => rows = rows.div_ceil(2).next_multiple_of(8),
-                _ => break,
-            }
-        }
-        Tile { rows, cols }
+    /// The tiles that cost least: packing a line costs as much as some multiply-adds for each line on the other side,
+    /// and too few tiles leave threads idle. Counts on four threads, however many there are.
+    pub fn of(m: usize, n: usize) -> Tile {
+        const THREADS: usize = 4;
+        const PACKING: f64 = 10.0;
+        let sizes = |len: usize, step: usize, most: usize| {
+            (1..=16)
+                .map(move |it| len.div_ceil(it * len.div_ceil(16 * most)).next_multiple_of(step))
+                .filter(move |&it| it <= most)
+        };
+        let tiles =
+            sizes(m, 8, 512).flat_map(|rows| sizes(n, WIDEST, 10 * WIDEST).map(move |cols| Tile { rows, cols }));
+        let cost = |tile: &Tile| {
+            let count = tile.count(m, n);
+            let area = (tile.rows * tile.cols * count.next_multiple_of(THREADS)) as f64;
+            area * (1.0 + PACKING / tile.rows as f64 + PACKING / tile.cols as f64)
+        };
+        tiles.min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(Tile { rows: 8, cols: WIDEST })
     }
 
     /// How many there are of them.
@@ -107,7 +113,7 @@ pub fn run<'a, A: Factor, B: Factor>(
     count: usize,
     gemm: impl Fn(usize) -> Gemm<'a, A, B> + Sync,
 ) {
-    let tile = Tile::of(m, n, k);
+    let tile = Tile::of(m, n);
     let tiles = tile.count(m, n);
     team.run(count * tiles, |task, scratch| gemm(task / tiles).tile(tile, task % tiles, scratch));
 }

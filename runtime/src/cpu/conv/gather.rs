@@ -6,11 +6,16 @@ use crate::cpu::gemm::Factor;
 use crate::cpu::gemm::matrix::{Lines, copy, pack_lines};
 use crate::cpu::window::Window;
 
+#[cfg(target_arch = "x86_64")]
+mod vectors;
+
 /// All windows of some channels of some images.
 #[derive(Clone, Copy)]
 pub struct Windows<'a> {
     /// The first image, from its first channel on.
     pub data: &'a [f32],
+    /// Images.
+    pub samples: usize,
     /// From one image to the next.
     pub sample: usize,
     /// Vertical axis.
@@ -82,6 +87,12 @@ impl Windows<'_> {
 
 impl Factor for ByWindow<'_> {
     fn pack(&self, width: usize, lines: Range<usize>, k: Range<usize>, out: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if width == 48
+            && let Some(reader) = vectors::Reader::new(&self.0, lines.clone())
+        {
+            return reader.pack_windows(width, k, out);
+        }
         const MOST: usize = 64;
         let mut runs = [Run::default(); MOST];
         let mut n_runs = 0;
@@ -105,6 +116,12 @@ impl Factor for ByWindow<'_> {
 
 impl Factor for ByTap<'_> {
     fn pack(&self, width: usize, lines: Range<usize>, k: Range<usize>, out: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if width == 48
+            && let Some(reader) = vectors::Reader::new(&self.0, k.clone())
+        {
+            return reader.pack_taps(width, lines, k.len(), out);
+        }
         pack_lines(self, width, lines, k, out);
     }
 }

@@ -1,132 +1,166 @@
-//! Sums over several long stretches at once.
+//! Sums over several long stretches at once. Lengths are multiples of [`STEP`], so that no vector is cut.
 
-/// `out[i] += w * x[i]` for each of `n_taps` stretches `(x, w) = tap(t)`, in their order.
-pub fn add_scaled<'a>(out: &mut [f32], n_taps: usize, tap: impl Fn(usize) -> (&'a [f32], f32)) {
+/// Elements of the widest vector.
+pub const STEP: usize = 16;
+
+/// `out[i] = bias + sum over t of w * x[i]` with `(x, w) = tap(t)`.
+pub fn sum_scaled<'a>(out: &mut [f32], bias: f32, n_taps: usize, tap: impl Fn(usize) -> (&'a [f32], f32)) {
+    let vectors = Vectors::get();
     let len = out.len();
-    let stretch = |t| {
-        let (x, w) = tap(t);
-        (&x[..len], w)
-    };
-    let mut t = 0;
-    while t < n_taps {
-        match n_taps - t {
-            9.. => add_several::<9>(out, &mut t, stretch),
-            5.. => add_several::<5>(out, &mut t, stretch),
-            3.. => add_several::<3>(out, &mut t, stretch),
-            _ => add_several::<1>(out, &mut t, stretch),
+    assert!(len.is_multiple_of(STEP));
+    let mut done = 0;
+    while done < n_taps {
+        let mut taps = [(std::ptr::null(), 0.0); MOST];
+        let n = several(n_taps - done);
+        for (i, place) in taps[..n].iter_mut().enumerate() {
+            let (x, w) = tap(done + i);
+            *place = (x[..len].as_ptr(), w);
         }
+        let bias = (done == 0).then_some(bias);
+        // SAFETY: `n` stretches of `len` elements, and `get` chose loops that this processor can run.
+        unsafe { vectors.add[n - 1](out.as_mut_ptr(), len, bias, &taps) };
+        done += n;
     }
 }
 
 /// `out[t] += sum of x[i] * tap(t)[i]`.
 pub fn add_dots<'a>(x: &[f32], out: &mut [f32], tap: impl Fn(usize) -> &'a [f32]) {
-    let stretch = |t| &tap(t)[..x.len()];
-    let mut t = 0;
-    while t < out.len() {
-        match out.len() - t {
-            9.. => dot_several::<9>(x, out, &mut t, stretch),
-            5.. => dot_several::<5>(x, out, &mut t, stretch),
-            3.. => dot_several::<3>(x, out, &mut t, stretch),
-            _ => dot_several::<1>(x, out, &mut t, stretch),
+    let vectors = Vectors::get();
+    assert!(x.len().is_multiple_of(STEP));
+    let mut done = 0;
+    while done < out.len() {
+        let mut taps = [std::ptr::null(); MOST];
+        let n = several(out.len() - done);
+        for (i, place) in taps[..n].iter_mut().enumerate() {
+            *place = tap(done + i)[..x.len()].as_ptr();
         }
+        // SAFETY: `n` stretches as long as `x` and `n` results, and `get` chose loops that this processor can run.
+        unsafe { vectors.dot[n - 1](x.as_ptr(), x.len(), &taps, out[done..done + n].as_mut_ptr()) };
+        done += n;
     }
 }
 
-fn add_several<'a, const N: usize>(out: &mut [f32], t: &mut usize, tap: impl Fn(usize) -> (&'a [f32], f32)) {
-    let taps: [(&[f32], f32); N] = std::array::from_fn(|i| tap(*t + i));
-    *t += N;
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the instructions are there.
-        return unsafe { wide::add_512(out, &taps) };
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the instructions are there.
-        return unsafe { wide::add_256(out, &taps) };
-    }
-    add(out, &taps, fused_if_fast);
+/// Most stretches at once; with their sums they fit in the registers.
+const MOST: usize = 9;
+
+fn several(left: usize) -> usize {
+    if left < 2 * MOST && MOST < left { left.div_ceil(2) } else { left.min(MOST) }
 }
 
-fn dot_several<'a, const N: usize>(x: &[f32], out: &mut [f32], t: &mut usize, tap: impl Fn(usize) -> &'a [f32]) {
-    let taps: [&[f32]; N] = std::array::from_fn(|i| tap(*t + i));
-    let out = &mut out[*t..*t + N];
-    *t += N;
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the instructions are there.
-        return unsafe { wide::dot_512(x, &taps, out) };
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the instructions are there.
-        return unsafe { wide::dot_256(x, &taps, out) };
-    }
-    dot(x, &taps, out, fused_if_fast);
+type Add = unsafe fn(*mut f32, usize, Option<f32>, &[(*const f32, f32); MOST]);
+type Dot = unsafe fn(*const f32, usize, &[*const f32; MOST], *mut f32);
+
+/// The loops of one instruction set, for one stretch to [`MOST`].
+struct Vectors {
+    add: [Add; MOST],
+    dot: [Dot; MOST],
 }
 
-#[cfg(target_arch = "x86_64")]
-mod wide {
-    #[target_feature(enable = "avx512f")]
-    pub fn add_512<const N: usize>(out: &mut [f32], taps: &[(&[f32], f32); N]) {
-        super::add(out, taps, f32::mul_add);
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    pub fn add_256<const N: usize>(out: &mut [f32], taps: &[(&[f32], f32); N]) {
-        super::add(out, taps, f32::mul_add);
-    }
-
-    #[target_feature(enable = "avx512f")]
-    pub fn dot_512<const N: usize>(x: &[f32], taps: &[&[f32]; N], out: &mut [f32]) {
-        super::dot(x, taps, out, f32::mul_add);
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    pub fn dot_256<const N: usize>(x: &[f32], taps: &[&[f32]; N], out: &mut [f32]) {
-        super::dot(x, taps, out, f32::mul_add);
-    }
-}
-
-/// Without the instruction `mul_add` would be a call to a slow library function.
-fn fused_if_fast(a: f32, b: f32, c: f32) -> f32 {
-    if cfg!(target_arch = "aarch64") { a.mul_add(b, c) } else { a * b + c }
-}
-
-#[inline(always)]
-fn add<const N: usize>(out: &mut [f32], taps: &[(&[f32], f32); N], fma: impl Fn(f32, f32, f32) -> f32) {
-    let taps: [(&[f32], f32); N] = std::array::from_fn(|t| (&taps[t].0[..out.len()], taps[t].1));
-    for i in 0..out.len() {
-        let mut sum = out[i];
-        for (x, w) in &taps {
-            sum = fma(x[i], *w, sum);
-        }
-        out[i] = sum;
-    }
-}
-
-/// Sixteen partial sums for each stretch, added up in pairs at the end.
-#[inline(always)]
-fn dot<const N: usize>(x: &[f32], taps: &[&[f32]; N], out: &mut [f32], fma: impl Fn(f32, f32, f32) -> f32) {
-    const LANES: usize = 16;
-    let mut sums = [[0.0; LANES]; N];
-    let whole = x.len() / LANES * LANES;
-    for at in (0..whole).step_by(LANES) {
-        let x: [f32; LANES] = std::array::from_fn(|i| x[at + i]);
-        for (sums, tap) in sums.iter_mut().zip(taps) {
-            let tap = &tap[at..at + LANES];
-            for i in 0..LANES {
-                sums[i] = fma(x[i], tap[i], sums[i]);
+macro_rules! loops {
+    ([$($feature:literal)?], $lanes:expr, $zero:expr, $load:expr, $splat:expr, $fma:expr, $store:expr) => {{
+        $(#[target_feature(enable = $feature)])?
+        #[allow(clippy::undocumented_unsafe_blocks, unused_unsafe, reason = "bounds are those of the callers")]
+        unsafe fn add<const N: usize>(
+            out: *mut f32,
+            len: usize,
+            bias: Option<f32>,
+            taps: &[(*const f32, f32); MOST],
+        ) {
+            unsafe {
+                let mut weights = [$zero; N];
+                for t in 0..N {
+                    weights[t] = $splat(taps[t].1);
+                }
+                for i in (0..len).step_by($lanes) {
+                    let mut sum = match bias {
+                        Some(bias) => $splat(bias),
+                        None => $load(out.add(i)),
+                    };
+                    for t in 0..N {
+                        sum = $fma(weights[t], $load(taps[t].0.add(i)), sum);
+                    }
+                    $store(out.add(i), sum);
+                }
             }
         }
-    }
-    for ((sums, tap), out) in sums.iter_mut().zip(taps).zip(out) {
-        for (i, at) in (whole..x.len()).enumerate() {
-            sums[i] = fma(x[at], tap[at], sums[i]);
-        }
-        let mut half = LANES / 2;
-        while 0 < half {
-            for i in 0..half {
-                sums[i] += sums[i + half];
+
+        $(#[target_feature(enable = $feature)])?
+        #[allow(clippy::undocumented_unsafe_blocks, unused_unsafe, reason = "bounds are those of the callers")]
+        unsafe fn dot<const N: usize>(x: *const f32, len: usize, taps: &[*const f32; MOST], out: *mut f32) {
+            unsafe {
+                let mut sums = [$zero; N];
+                for i in (0..len).step_by($lanes) {
+                    let x = $load(x.add(i));
+                    for t in 0..N {
+                        sums[t] = $fma(x, $load(taps[t].add(i)), sums[t]);
+                    }
+                }
+                for t in 0..N {
+                    let mut lanes = [0.0; $lanes];
+                    $store(lanes.as_mut_ptr(), sums[t]);
+                    *out.add(t) += in_pairs(&mut lanes);
+                }
             }
-            half /= 2;
         }
-        *out += sums[0];
+
+        Vectors {
+            add: [add::<1>, add::<2>, add::<3>, add::<4>, add::<5>, add::<6>, add::<7>, add::<8>, add::<9>],
+            dot: [dot::<1>, dot::<2>, dot::<3>, dot::<4>, dot::<5>, dot::<6>, dot::<7>, dot::<8>, dot::<9>],
+        }
+    }};
+}
+
+impl Vectors {
+    #[cfg(target_arch = "x86_64")]
+    fn get() -> &'static Vectors {
+        use std::arch::x86_64::*;
+
+        static WIDE: Vectors = loops!(
+            ["avx512f"],
+            16,
+            _mm512_setzero_ps(),
+            _mm512_loadu_ps,
+            _mm512_set1_ps,
+            _mm512_fmadd_ps,
+            _mm512_storeu_ps
+        );
+        static HALF: Vectors = loops!(
+            ["avx2,fma"],
+            8,
+            _mm256_setzero_ps(),
+            _mm256_loadu_ps,
+            _mm256_set1_ps,
+            _mm256_fmadd_ps,
+            _mm256_storeu_ps
+        );
+        match () {
+            () if is_x86_feature_detected!("avx512f") => &WIDE,
+            () if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") => &HALF,
+            () => Vectors::portable(),
+        }
     }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn get() -> &'static Vectors {
+        Vectors::portable()
+    }
+
+    fn portable() -> &'static Vectors {
+        use crate::cpu::gemm::four::*;
+
+        static FOUR: Vectors = loops!([], 4, [0.0; 4], load, splat, fma, store);
+        &FOUR
+    }
+}
+
+/// The sum of a power of two of elements.
+fn in_pairs(lanes: &mut [f32]) -> f32 {
+    let mut half = lanes.len() / 2;
+    while 0 < half {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
 }

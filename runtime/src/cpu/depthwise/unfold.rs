@@ -4,10 +4,15 @@
 //! column that some tap starts at, padding included. With rows of equal `pitch` in all copies, window `(y, x)` of tap
 //! `(ty, tx)` is at `start(ty, tx) + y * pitch + x`. Between the rows lie elements that belong to no window.
 
+use super::stretch::STEP;
 use crate::cpu::gemm::matrix::copy;
 use crate::cpu::window::Window;
 
+/// Taps whose starts are worked out in advance.
+pub const TAPS: usize = 25;
+
 /// How a block of a plane is unfolded.
+#[derive(Clone, Copy)]
 pub struct Unfold {
     /// Vertical and horizontal windows of the block.
     pub windows: [Window; 2],
@@ -39,10 +44,18 @@ impl Unfold {
         self.copies() + self.sums()
     }
 
-    /// Room for the copies, and for the sums; `None` if there is not enough.
+    /// Zeros for the copies, and room for one sum for each element of a stretch; `None` if `scratch` is too small.
     pub fn split<'a>(&self, scratch: &'a mut [f32]) -> Option<(&'a mut [f32], &'a mut [f32])> {
         let (copies, rest) = scratch.split_at_mut_checked(self.copies())?;
-        Some((copies, rest.get_mut(..self.sums())?))
+        let sums = rest.get_mut(..self.sums())?;
+        copies.fill(0.0);
+        Some((copies, sums))
+    }
+
+    /// [`Unfold::start`] of the first taps in row-major order, which would take long to work out for each plane.
+    pub fn starts(&self) -> [usize; TAPS] {
+        let [y, x] = self.windows;
+        std::array::from_fn(|tap| if tap < y.taps * x.taps { self.start(tap / x.taps, tap % x.taps) } else { 0 })
     }
 
     /// Where the stretch of a tap starts in the copies.
@@ -52,28 +65,24 @@ impl Unfold {
         (row_phase * self.axes[1].phases + col_phase) * self.rows() * self.pitch + row * self.pitch + col
     }
 
-    /// Copies what the windows see of the plane `x`.
+    /// Copies what the windows see of the plane `x`, and leaves the zeros around it.
     pub fn fill(&self, x: &[f32], copies: &mut [f32]) {
-        let [y_axis, x_axis] = self.axes;
-        let [y_window, x_window] = self.windows;
-        for (at, row) in copies.chunks_exact_mut(self.pitch).enumerate() {
-            let (phase, line) = (at / self.rows(), at % self.rows());
-            let (row_phase, col_phase) = (phase / x_axis.phases, phase % x_axis.phases);
-            let y = y_axis.earliest + (row_phase + line * y_window.stride) as isize;
-            let Some(y) = usize::try_from(y).ok().filter(|&it| it < y_window.size) else {
-                row.fill(0.0);
-                continue;
-            };
-            let (first, stride) = (x_axis.earliest + col_phase as isize, x_window.stride);
-            let before = if first < 0 { first.unsigned_abs().div_ceil(stride).min(row.len()) } else { 0 };
-            let first = (first + (before * stride) as isize).max(0).unsigned_abs();
-            let inside = x_window.size.saturating_sub(first).div_ceil(stride).min(row.len() - before);
-            row[..before].fill(0.0);
-            if 0 < inside {
-                let from = &x[y * x_window.size..][..x_window.size];
-                copy(&mut row[before..before + inside], &from[first..], stride);
+        let ([y_axis, x_axis], [y_window, x_window]) = (self.axes, self.windows);
+        for row_phase in 0..y_axis.phases {
+            let lines = y_axis.inside(row_phase, &y_window, self.rows());
+            for col_phase in 0..x_axis.phases {
+                let cols = x_axis.inside(col_phase, &x_window, self.pitch);
+                if cols.len == 0 {
+                    continue;
+                }
+                let copy_start = (row_phase * x_axis.phases + col_phase) * self.rows() * self.pitch;
+                for line in 0..lines.len {
+                    let from = (lines.first + line * y_window.stride) * x_window.size;
+                    let row = &x[from..from + x_window.size];
+                    let to = copy_start + (lines.before + line) * self.pitch + cols.before;
+                    copy(&mut copies[to..to + cols.len], &row[cols.first..], x_window.stride);
+                }
             }
-            row[before + inside..].fill(0.0);
         }
     }
 
@@ -90,13 +99,23 @@ impl Unfold {
         self.windows[0].count + self.axes[0].reach
     }
 
+    /// With a step more, because stretches are read in whole steps.
     fn copies(&self) -> usize {
-        self.axes[0].phases * self.axes[1].phases * self.rows() * self.pitch
+        self.axes[0].phases * self.axes[1].phases * self.rows() * self.pitch + STEP
     }
 
     fn sums(&self) -> usize {
-        (self.windows[0].count - 1) * self.pitch + self.windows[1].count
+        ((self.windows[0].count - 1) * self.pitch + self.windows[1].count).next_multiple_of(STEP)
     }
+}
+
+/// The part of a copy's axis that is not padding.
+struct Inside {
+    /// Elements of padding before it.
+    before: usize,
+    /// What its first element is a copy of.
+    first: usize,
+    len: usize,
 }
 
 impl Axis {
@@ -110,5 +129,12 @@ impl Axis {
     fn place(&self, window: &Window, tap: usize) -> (usize, usize) {
         let ahead = (window.at(0, tap) - self.earliest).unsigned_abs();
         (ahead % window.stride, ahead / window.stride)
+    }
+
+    fn inside(&self, phase: usize, window: &Window, len: usize) -> Inside {
+        let (start, stride) = (self.earliest + phase as isize, window.stride);
+        let before = start.min(0).unsigned_abs().div_ceil(stride).min(len);
+        let first = (start + (before * stride) as isize).max(0).unsigned_abs();
+        Inside { before, first, len: window.size.saturating_sub(first).div_ceil(stride).min(len - before) }
     }
 }

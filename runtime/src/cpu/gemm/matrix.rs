@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::axis::Axis;
 use super::transpose::{LINES, interleave};
-use super::{DEPTH, Factor, blocks};
+use super::{DEPTH, Factor};
 
 /// Element `k` of line `i` at `lines.offset(i) + ks.offset(k)`.
 #[derive(Clone, Copy)]
@@ -87,25 +87,39 @@ pub fn pack_lines(factor: &impl Lines, width: usize, lines: Range<usize>, k: Ran
 /// `out[i] = from[i * stride]`.
 #[inline(always)]
 pub fn copy(out: &mut [f32], from: &[f32], stride: usize) {
-    if stride == 1 {
-        return copy_near(out, &from[..out.len()]);
+    match stride {
+        1 => copy_near(out, &from[..out.len()]),
+        2 => copy_every_other(out, from),
+        _ => out.iter_mut().zip(from.iter().step_by(stride)).for_each(|(out, from)| *out = *from),
     }
-    for (out, from) in out.iter_mut().zip(from.iter().step_by(stride)) {
-        *out = *from;
+}
+
+/// Written so that it becomes shuffles of vectors.
+#[inline(always)]
+fn copy_every_other(out: &mut [f32], from: &[f32]) {
+    if let Some((last, out)) = out.split_last_mut() {
+        let (pairs, _) = from[..2 * out.len()].as_chunks::<2>();
+        *last = from[2 * out.len()];
+        out.iter_mut().zip(pairs).for_each(|(out, from)| *out = from[0]);
     }
 }
 
 /// A copy for few elements, where calling the system's costs more than copying.
 #[inline(always)]
 fn copy_near(out: &mut [f32], from: &[f32]) {
-    const STEP: usize = 8;
-    let len = out.len().min(from.len());
-    if len < STEP {
-        out.iter_mut().zip(from).for_each(|(out, from)| *out = *from);
-        return;
+    match out.len() {
+        8.. => copy_steps::<8>(out, from),
+        4.. => copy_steps::<4>(out, from),
+        _ => out.iter_mut().zip(from).for_each(|(out, from)| *out = *from),
     }
-    for at in blocks(0..len, STEP) {
-        let start = at.start.min(len - STEP);
+}
+
+/// The last step overlaps the one before.
+#[inline(always)]
+fn copy_steps<const STEP: usize>(out: &mut [f32], from: &[f32]) {
+    let len = out.len().min(from.len());
+    for at in (0..len).step_by(STEP) {
+        let start = at.min(len - STEP);
         out[start..start + STEP].copy_from_slice(&from[start..start + STEP]);
     }
 }

@@ -133,37 +133,8 @@ fn best() -> Micro {
 fn portable() -> Micro {
     const MR: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
 
+    use super::four::*;
+
     micro!(four_lanes, [], 4, [0.0; 4], load, splat, fma, sum, store);
     Micro { mr: MR, nr: 12, runs: [four_lanes::<MR, 1>, four_lanes::<MR, 2>, four_lanes::<MR, 3>] }
-}
-
-type Four = [f32; 4];
-
-#[inline(always)]
-unsafe fn load(from: *const f32) -> Four {
-    // SAFETY: by the caller's promise.
-    unsafe { from.cast::<Four>().read_unaligned() }
-}
-
-#[inline(always)]
-unsafe fn store(to: *mut f32, value: Four) {
-    // SAFETY: by the caller's promise.
-    unsafe { to.cast::<Four>().write_unaligned(value) }
-}
-
-#[inline(always)]
-fn splat(value: f32) -> Four {
-    [value; 4]
-}
-
-#[inline(always)]
-fn fma(a: Four, b: Four, c: Four) -> Four {
-    // Without the instruction `mul_add` would be a call to a slow library function.
-    let fma = |a: f32, b: f32, c: f32| if cfg!(target_arch = "aarch64") { a.mul_add(b, c) } else { a * b + c };
-    std::array::from_fn(|i| fma(a[i], b[i], c[i]))
-}
-
-#[inline(always)]
-fn sum(a: Four, b: Four) -> Four {
-    std::array::from_fn(|i| a[i] + b[i])
 }
