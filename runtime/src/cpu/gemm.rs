@@ -1,8 +1,8 @@
 //! Matrix products from packed panels, with everything that they need in the thread's scratch.
 //!
 //! An element of C is the sum over blocks of at most [`DEPTH`] products, each block one chain of fused multiply-adds
-//! from its first product to its last. That order depends on `k` alone: neither tiles, threads nor the instruction
-//! set (where it has fused multiply-add) change a bit.
+//! from its first product to its last. That order depends on the sizes and the scratch of one thread alone: neither
+//! tiles, threads nor the instruction set (where it has fused multiply-add) change a bit.
 
 use std::ops::Range;
 
@@ -44,7 +44,8 @@ pub struct Gemm<'a, A, B> {
 
 /// A factor: lines along `k` that are put side by side into panels.
 pub trait Factor: Sync {
-    /// Writes `out[k][line]` for the lines `lines`, at most `width` of them, and zeros behind them up to `width`.
+    /// Writes `out[k][line]` for the lines `lines`, at most `width` of them, and zeros behind them in the third of the
+    /// width in which they end. What lies in further thirds is not read.
     fn pack(&self, width: usize, lines: Range<usize>, k: Range<usize>, out: &mut [f32]);
 }
 
@@ -72,40 +73,6 @@ pub enum Bias<'a> {
     Cols(&'a [f32]),
 }
 
-/// A block of C, computed by one task.
-#[derive(Clone, Copy, Debug)]
-pub struct Tile {
-    rows: usize,
-    cols: usize,
-}
-
-impl Tile {
-    /// The tiles that cost least: packing a line costs as much as some multiply-adds for each line on the other side,
-    /// and too few tiles leave threads idle. Counts on four threads, however many there are.
-    pub fn of(m: usize, n: usize) -> Tile {
-        const THREADS: usize = 4;
-        const PACKING: f64 = 10.0;
-        let sizes = |len: usize, step: usize, most: usize| {
-            (1..=16)
-                .map(move |it| len.div_ceil(it * len.div_ceil(16 * most)).next_multiple_of(step))
-                .filter(move |&it| it <= most)
-        };
-        let tiles =
-            sizes(m, 8, 512).flat_map(|rows| sizes(n, WIDEST, 10 * WIDEST).map(move |cols| Tile { rows, cols }));
-        let cost = |tile: &Tile| {
-            let count = tile.count(m, n);
-            let area = (tile.rows * tile.cols * count.next_multiple_of(THREADS)) as f64;
-            area * (1.0 + PACKING / tile.rows as f64 + PACKING / tile.cols as f64)
-        };
-        tiles.min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(Tile { rows: 8, cols: WIDEST })
-    }
-
-    /// How many there are of them.
-    pub fn count(self, m: usize, n: usize) -> usize {
-        m.div_ceil(self.rows) * n.div_ceil(self.cols)
-    }
-}
-
 /// Computes one product after the other on all threads. `gemm(i)` is the `i`-th; all have the same `m`, `n` and `k`.
 pub fn run<'a, A: Factor, B: Factor>(
     team: &Team<'_>,
@@ -113,38 +80,142 @@ pub fn run<'a, A: Factor, B: Factor>(
     count: usize,
     gemm: impl Fn(usize) -> Gemm<'a, A, B> + Sync,
 ) {
-    let tile = Tile::of(m, n);
+    match parts(m * n, k, team.scratch_len()) {
+        Some(parts) if count == 1 => long(team, parts, &gemm(0)),
+        _ => {
+            let tile = Tile::of(m, n, THREADS);
+            let tiles = tile.count(m, n);
+            team.run(count * tiles, |task, scratch| gemm(task / tiles).tile(tile, task % tiles, 0..k, scratch));
+        }
+    }
+}
+
+/// Into how many parts the sums of a product are cut that has few elements and many products in each: there are not
+/// enough tiles to share out. The parts are kept in a thread's scratch, of which they may take half.
+fn parts(elements: usize, k: usize, scratch: usize) -> Option<usize> {
+    let most = (scratch / 2 / elements).min(k.div_ceil(4 * DEPTH)).min(2 * THREADS);
+    (THREADS <= most).then_some(most)
+}
+
+/// A product whose sums are computed in parts, which are then added up in their order.
+fn long<A: Factor, B: Factor>(team: &Team<'_>, parts: usize, gemm: &Gemm<'_, A, B>) {
+    let Gemm { m, n, k, .. } = *gemm;
+    let tile = Tile::of(m, n, 1);
     let tiles = tile.count(m, n);
-    team.run(count * tiles, |task, scratch| gemm(task / tiles).tile(tile, task % tiles, scratch));
+    let len = k.div_ceil(parts).next_multiple_of(DEPTH);
+    let parts = k.div_ceil(len);
+    team.run_shared(parts * m * n, parts * tiles, |task, scratch, sums| {
+        let part = task / tiles;
+        let c = Target { out: sums, start: part * m * n, row: n, cols: Axis::flat(1) };
+        let part_of = Gemm { m, n, k, a: &gemm.a, b: &gemm.b, c, bias: Bias::None };
+        part_of.tile(tile, task % tiles, part * len..((part + 1) * len).min(k), scratch);
+    });
+    gemm.check();
+    team.run_shared(parts * m * n, m, |i, _, sums| {
+        for j in 0..n {
+            // SAFETY: nothing is written to `sums` by these tasks, and `parts * m * n` elements are there.
+            let sum = (0..parts).fold(0.0, |sum, part| sum + unsafe { *sums.at((part * m + i) * n + j) });
+            let bias = gemm.bias.at(i, j);
+            // SAFETY: element (i, j) is of this task's row of C, inside `out`.
+            unsafe { *gemm.c.out.at(gemm.c.start + i * gemm.c.row + gemm.c.cols.offset(j)) = sum + bias };
+        }
+    });
+}
+
+/// Threads that products are cut for, however many there are.
+const THREADS: usize = 4;
+
+/// A block of C, computed by one task.
+#[derive(Clone, Copy, Debug)]
+struct Tile {
+    rows: usize,
+    cols: usize,
+}
+
+impl Tile {
+    /// The tiles that cost least: packing a line costs as much as some multiply-adds for each line on the other side,
+    /// and too few tiles leave threads idle.
+    fn of(m: usize, n: usize, threads: usize) -> Tile {
+        const PACKING: f64 = 10.0;
+        const ROWS: usize = 512;
+        const COLS: usize = 10 * WIDEST;
+        let sizes = |len: usize, step: usize, most: usize| {
+            let least = len.div_ceil(most);
+            (least..least + 16).map(move |it| len.div_ceil(it).next_multiple_of(step)).filter(move |&it| it <= most)
+        };
+        let tiles = sizes(m, 8, ROWS).flat_map(|rows| sizes(n, 16, COLS).map(move |cols| Tile { rows, cols }));
+        let cost = |tile: &Tile| {
+            let (rows, cols) = (tile.rows as f64, tile.cols as f64);
+            let count = tile.count(m, n).next_multiple_of(threads) as f64;
+            // The last panel of a tile is not always full, and then runs a little slower.
+            let cut = if tile.cols.is_multiple_of(WIDEST) { 0.0 } else { 3.0 };
+            count * rows * (cols + cut) * (1.0 + PACKING / rows + PACKING / cols)
+        };
+        tiles.min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(Tile { rows: 8, cols: WIDEST })
+    }
+
+    /// How many there are of them.
+    fn count(self, m: usize, n: usize) -> usize {
+        m.div_ceil(self.rows) * n.div_ceil(self.cols)
+    }
+}
+
+impl<F: Factor> Factor for &F {
+    fn pack(&self, width: usize, lines: Range<usize>, k: Range<usize>, out: &mut [f32]) {
+        (*self).pack(width, lines, k, out);
+    }
+}
+
+impl Bias<'_> {
+    fn at(&self, row: usize, col: usize) -> f32 {
+        match self {
+            Bias::None => 0.0,
+            Bias::Rows(bias) => bias[row],
+            Bias::Cols(bias) => bias[col],
+        }
+    }
 }
 
 impl<A: Factor, B: Factor> Gemm<'_, A, B> {
-    /// Computes the `idx`-th tile. Those of one column of tiles follow each other.
-    fn tile(&self, tile: Tile, idx: usize, scratch: &mut [f32]) {
+    fn check(&self) {
+        let end = self.c.start + (self.m - 1) * self.c.row + self.c.cols.end(self.n);
+        assert!(end <= self.c.out.len(), "a product reaches {end} of {} elements", self.c.out.len());
+    }
+
+    /// Computes the `idx`-th tile from the products in `ks`. Tiles of one column follow each other.
+    fn tile(&self, tile: Tile, idx: usize, ks: Range<usize>, scratch: &mut [f32]) {
+        self.check();
         let down = self.m.div_ceil(tile.rows);
         let (row, col) = (idx % down * tile.rows, idx / down * tile.cols);
         let rows = row..(row + tile.rows).min(self.m);
         let cols = col..(col + tile.cols).min(self.n);
-        let end = self.c.start + (self.m - 1) * self.c.row + self.c.cols.end(self.n);
-        assert!(end <= self.c.out.len(), "a product reaches {end} of {} elements", self.c.out.len());
         let micro = Micro::get();
-        let depth = self.k.div_ceil(self.k.div_ceil(DEPTH));
+        let depth = ks.len().div_ceil(ks.len().div_ceil(DEPTH));
         let (a_len, b_len) = micro.share(scratch.len(), depth, rows.len(), cols.len());
         let (a_pack, b_pack) = scratch.split_at_mut(a_len * depth);
         for cols in blocks(cols, b_len) {
-            for k in blocks(0..self.k, depth) {
+            for k in blocks(ks.clone(), depth) {
+                let first = k.start == ks.start;
                 pack(&self.b, micro.nr, &cols, &k, b_pack);
                 for rows in blocks(rows.clone(), a_len) {
                     pack(&self.a, micro.mr, &rows, &k, a_pack);
-                    self.block(micro, rows, &cols, &k, a_pack, b_pack);
+                    self.block(micro, first, rows, &cols, k.len(), a_pack, b_pack);
                 }
             }
         }
     }
 
-    fn block(&self, micro: &Micro, rows: Range<usize>, cols: &Range<usize>, k: &Range<usize>, a: &[f32], b: &[f32]) {
-        let depth = k.len();
-        let first = k.start == 0;
+    #[expect(clippy::too_many_arguments, reason = "what there is of a block")]
+    fn block(
+        &self,
+        micro: &Micro,
+        first: bool,
+        rows: Range<usize>,
+        cols: &Range<usize>,
+        depth: usize,
+        a: &[f32],
+        b: &[f32],
+    ) {
         for (cols, b) in blocks(cols.clone(), micro.nr).zip(b.chunks_exact(micro.nr * depth)) {
             let mut offsets = [0; WIDEST];
             self.c.cols.offsets(cols.start, &mut offsets[..cols.len()]);
@@ -180,11 +251,7 @@ impl<A: Factor, B: Factor> Gemm<'_, A, B> {
         }
         for i in 0..rows.len() {
             for j in 0..cols.len() {
-                let bias = match self.bias {
-                    Bias::None => 0.0,
-                    Bias::Rows(bias) => bias[rows.start + i],
-                    Bias::Cols(bias) => bias[cols.start + j],
-                };
+                let bias = self.bias.at(rows.start + i, cols.start + j);
                 // SAFETY: element (i, j) is of this task's tile of C, inside `out`.
                 unsafe { *self.c.out.at(at(i, j)) += bias };
             }

@@ -66,6 +66,21 @@ impl<'a> Team<'a> {
     }
 }
 
+impl Team<'_> {
+    /// Like [`Team::run`], but takes `len` elements from the scratch of every thread and hands one and the same `len`
+    /// elements to all tasks. They stay as they are until the next call.
+    ///
+    /// # Panics
+    /// When a thread has less scratch.
+    pub fn run_shared(&self, len: usize, n_tasks: usize, task: impl Fn(usize, &mut [f32], &Disjoint<'_, f32>) + Sync) {
+        assert!(len <= self.each, "{len} elements to share, and a thread has {}", self.each);
+        // SAFETY: of the first thread's scratch tasks get only what is behind these elements.
+        let shared = Disjoint::new(unsafe { self.scratch.part(0..len) });
+        let len = len.next_multiple_of(16);
+        self.run(n_tasks, |it, scratch| task(it, &mut scratch[len..], &shared));
+    }
+}
+
 /// A slice whose parts go to different tasks.
 pub struct Disjoint<'a, T> {
     start: *mut T,

@@ -91,7 +91,7 @@ impl Factor for ByWindow<'_> {
         if width == 48
             && let Some(reader) = vectors::Reader::new(&self.0, lines.clone())
         {
-            return reader.pack_windows(width, k, out);
+            return reader.pack_windows(width, lines.len(), k, out);
         }
         const MOST: usize = 64;
         let mut runs = [Run::default(); MOST];

@@ -17,7 +17,7 @@ const TAPS: usize = 16;
 /// Reads the windows of a range at any tap.
 pub struct Reader<'a> {
     windows: Windows<'a>,
-    near: bool,
+    how: How,
     /// Pieces of rows, those of one vector after the other.
     parts: [Part; PARTS],
     /// Where the parts of each vector end.
@@ -26,6 +26,21 @@ pub struct Reader<'a> {
     lanes: [Lanes; VECTORS],
 }
 
+/// How a vector is loaded.
+#[derive(Clone, Copy)]
+enum How {
+    /// Part by part, where windows read neighbors (stride 1).
+    Near,
+    /// Part by part, where they read every other element (stride 2).
+    Pairs,
+    /// Lane by lane.
+    Gather,
+}
+
+const NEAR: u8 = How::Near as u8;
+const PAIRS: u8 = How::Pairs as u8;
+const GATHER: u8 = How::Gather as u8;
+
 /// Neighboring windows in one vector.
 #[derive(Clone, Copy, Default)]
 struct Part {
@@ -33,6 +48,8 @@ struct Part {
     base: isize,
     /// For each horizontal tap the lanes that are inside.
     x: [u16; TAPS],
+    /// With stride 2, which elements of two vectors those lanes read.
+    pairs: [[u16; 2]; TAPS],
     /// A bit for each vertical tap that is inside.
     y: u16,
 }
@@ -56,13 +73,19 @@ impl<'a> Reader<'a> {
         }
         let mut reader = Reader {
             windows: *windows,
-            near: windows.x.stride == 1,
+            how: match windows.x.stride {
+                1 => How::Near,
+                2 => How::Pairs,
+                _ => How::Gather,
+            },
             parts: [Part::default(); PARTS],
             ends: [0; VECTORS],
             lanes: [Lanes::default(); VECTORS],
         };
-        reader.near = reader.near && reader.read_parts(range.clone()).is_some();
-        if !reader.near {
+        if !matches!(reader.how, How::Gather) && reader.read_parts(range.clone()).is_none() {
+            reader.how = How::Gather;
+        }
+        if let How::Gather = reader.how {
             reader.read_lanes(range);
         }
         Some(reader)
@@ -113,14 +136,21 @@ impl<'a> Reader<'a> {
     /// `from` is the address of the tap, whose channel is in all of the images.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn load<const NEAR: bool>(&self, vector: usize, [_, ty, tx]: [usize; 3], from: *const f32) -> __m512 {
+    unsafe fn load<const HOW: u8>(&self, vector: usize, [_, ty, tx]: [usize; 3], from: *const f32) -> __m512 {
         let mut values = _mm512_setzero_ps();
-        if NEAR {
+        if HOW != GATHER {
             let start = if vector == 0 { 0 } else { self.ends[vector - 1] };
             for part in &self.parts[start..self.ends[vector]] {
                 let mask = if part.y >> ty & 1 == 1 { part.x[tx % TAPS] } else { 0 };
-                // SAFETY: lanes in the mask are inside the image, and others are not read.
-                values = unsafe { _mm512_mask_loadu_ps(values, mask, from.wrapping_offset(part.base)) };
+                let from = from.wrapping_offset(part.base);
+                // SAFETY: lanes in the mask are inside the image, and so is what they stand for in `pairs`; others are
+                // not read.
+                values = unsafe {
+                    match HOW {
+                        NEAR => _mm512_mask_loadu_ps(values, mask, from),
+                        _ => every_other(values, mask, from, part.pairs[tx % TAPS]),
+                    }
+                };
             }
             return values;
         }
@@ -135,13 +165,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Packs windows as lines: for each k the values of all windows.
-    pub fn pack_windows(&self, width: usize, k: Range<usize>, out: &mut [f32]) {
-        self.check(width == 3 * LANES && width * k.len() <= out.len(), k.end.div_ceil(self.taps()));
+    pub fn pack_windows(&self, width: usize, lines: usize, k: Range<usize>, out: &mut [f32]) {
+        self.check(
+            lines <= width && width.is_multiple_of(LANES) && width * k.len() <= out.len(),
+            k.end.div_ceil(self.taps()),
+        );
         // SAFETY: the processor was asked by `new`, and the sizes are checked.
         unsafe {
-            match self.near {
-                true => self.windows_as_lines::<true>(k, out),
-                false => self.windows_as_lines::<false>(k, out),
+            match self.how {
+                How::Near => self.windows_as_lines::<NEAR>(width, lines, k, out),
+                How::Pairs => self.windows_as_lines::<PAIRS>(width, lines, k, out),
+                How::Gather => self.windows_as_lines::<GATHER>(width, lines, k, out),
             }
         }
     }
@@ -152,9 +186,10 @@ impl<'a> Reader<'a> {
         self.check(fits, taps.end.div_ceil(self.taps()));
         // SAFETY: as above.
         unsafe {
-            match self.near {
-                true => self.taps_as_lines::<true>(width, taps, depth, out),
-                false => self.taps_as_lines::<false>(width, taps, depth, out),
+            match self.how {
+                How::Near => self.taps_as_lines::<NEAR>(width, taps, depth, out),
+                How::Pairs => self.taps_as_lines::<PAIRS>(width, taps, depth, out),
+                How::Gather => self.taps_as_lines::<GATHER>(width, taps, depth, out),
             }
         }
     }
@@ -171,13 +206,13 @@ impl<'a> Reader<'a> {
     /// # Safety
     /// As `check` says.
     #[target_feature(enable = "avx512f")]
-    unsafe fn windows_as_lines<const NEAR: bool>(&self, k: Range<usize>, out: &mut [f32]) {
+    unsafe fn windows_as_lines<const HOW: u8>(&self, width: usize, lines: usize, k: Range<usize>, out: &mut [f32]) {
         let mut tap = self.windows.tap(k.start);
-        for out in out.chunks_exact_mut(3 * LANES).take(k.len()) {
+        for out in out.chunks_exact_mut(width).take(k.len()) {
             let from = self.address(tap);
-            for (vector, out) in out.chunks_exact_mut(LANES).enumerate() {
+            for (vector, out) in out.chunks_exact_mut(LANES).take(lines.div_ceil(LANES)).enumerate() {
                 // SAFETY: the channel is inside, and `out` has sixteen elements.
-                unsafe { _mm512_storeu_ps(out.as_mut_ptr(), self.load::<NEAR>(vector, tap, from)) };
+                unsafe { _mm512_storeu_ps(out.as_mut_ptr(), self.load::<HOW>(vector, tap, from)) };
             }
             tap = self.windows.next(tap);
         }
@@ -186,11 +221,11 @@ impl<'a> Reader<'a> {
     /// # Safety
     /// As `check` says.
     #[target_feature(enable = "avx512f")]
-    unsafe fn taps_as_lines<const NEAR: bool>(&self, width: usize, taps: Range<usize>, depth: usize, out: &mut [f32]) {
-        for first in (0..width).step_by(LANES) {
+    unsafe fn taps_as_lines<const HOW: u8>(&self, width: usize, taps: Range<usize>, depth: usize, out: &mut [f32]) {
+        for first in (0..taps.len()).step_by(LANES) {
             let mut places = [([0; 3], std::ptr::null()); LANES];
             let mut tap = self.windows.tap(taps.start + first);
-            let here = taps.len().saturating_sub(first).min(LANES);
+            let here = (taps.len() - first).min(LANES);
             for place in &mut places[..here] {
                 *place = (tap, self.address(tap));
                 tap = self.windows.next(tap);
@@ -199,7 +234,7 @@ impl<'a> Reader<'a> {
                 let mut square = [_mm512_setzero_ps(); LANES];
                 for (row, &(tap, from)) in square.iter_mut().zip(&places[..here]) {
                     // SAFETY: the channel is inside.
-                    *row = unsafe { self.load::<NEAR>(vector, tap, from) };
+                    *row = unsafe { self.load::<HOW>(vector, tap, from) };
                 }
                 let square = transpose(square);
                 for (k, row) in (start..depth).zip(square) {
@@ -215,12 +250,17 @@ impl Part {
     /// The windows of `run`, the first of which is lane `first`.
     fn new(windows: &Windows<'_>, run: Run, first: usize) -> Part {
         let Windows { y, x, .. } = windows;
-        let mut part = Part { base: windows.base(run) - first as isize, ..Part::default() };
-        for (tap, mask) in part.x.iter_mut().enumerate().take(x.taps) {
-            let lane_0 = x.at(run.x, tap) - first as isize;
-            let begin = (-lane_0).clamp(first as isize, LANES as isize);
-            let end = (x.size as isize - lane_0).clamp(begin, (first + run.len).max(begin as usize) as isize);
-            *mask = ((1u32 << end) - (1u32 << begin)) as u16;
+        let before = (first * x.stride) as isize;
+        let mut part = Part { base: windows.base(run) - before, ..Part::default() };
+        for tap in 0..x.taps {
+            let lane_0 = x.at(run.x, tap) - before;
+            for lane in first..first + run.len {
+                let at = lane * x.stride;
+                if usize::try_from(lane_0 + at as isize).is_ok_and(|it| it < x.size) {
+                    part.x[tap] |= 1 << lane;
+                    part.pairs[tap][at / LANES % 2] |= 1 << (at % LANES);
+                }
+            }
         }
         for tap in 0..y.taps {
             part.y |= u16::from(y.read(run.y, tap).is_some()) << tap;
@@ -235,6 +275,23 @@ impl Windows<'_> {
         let row = self.y.at(run.y, 0) * self.x.size as isize;
         (run.sample * self.sample) as isize + row + self.x.at(run.x, 0)
     }
+}
+
+/// Lane i reads element 2 i.
+///
+/// # Safety
+/// Elements of the sixteen at `from`, and of the sixteen behind them, may be read where the masks have bits.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn every_other(values: __m512, mask: u16, from: *const f32, [low, high]: [u16; 2]) -> __m512 {
+    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    // SAFETY: by the caller's promise; what masks leave out is not read.
+    let (low, high) = unsafe {
+        let high = if mask == 0 { 0 } else { high };
+        let low = if mask == 0 { 0 } else { low };
+        (_mm512_maskz_loadu_ps(low, from), _mm512_maskz_loadu_ps(high, from.wrapping_add(LANES)))
+    };
+    _mm512_mask_mov_ps(values, mask, _mm512_permutex2var_ps(low, even, high))
 }
 
 /// Rows become columns.
