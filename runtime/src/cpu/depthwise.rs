@@ -8,6 +8,7 @@ use crate::cpu::gemm::matrix::copy;
 use crate::cpu::window::{Phase, Window, all_reached, phases};
 use crate::kernels::conv::Conv;
 use crate::pool::{Disjoint, Team};
+use stretch::{Lanes, STEP};
 use unfold::{TAPS, Unfold};
 
 mod stretch;
@@ -63,15 +64,18 @@ pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw:
     let (taps, input, out) = sizes(conv);
     let dw = Disjoint::new(dw);
     let blocks = Blocks::new([conv.rows(), conv.cols()], team.scratch_len());
-    let from = Strides { start: 0, row: conv.ow, col: 1 };
     team.run(conv.c, |channel, scratch| {
         // SAFETY: every task has its own channel.
         let dw = unsafe { dw.chunk(channel, taps) };
-        dw.fill(0.0);
-        blocks.each((channel..conv.n * conv.c).step_by(conv.c), scratch, |plane, block, room| {
-            let (x, dy) = (&x[plane * input..][..input], &dy[plane * out..][..out]);
-            add_products(x, dy, from, block, conv.kw, dw, room);
-        });
+        for (group, dw) in dw.chunks_mut(TAPS).enumerate() {
+            let mut lanes = [[0.0; STEP]; TAPS];
+            let sums = &mut lanes[..dw.len()];
+            blocks.each((channel..conv.n * conv.c).step_by(conv.c), scratch, |plane, block, room| {
+                let (x, dy) = (&x[plane * input..][..input], &dy[plane * out..][..out]);
+                add_products(x, dy, conv.ow, block, group * TAPS, sums, room);
+            });
+            dw.iter_mut().zip(sums).for_each(|(dw, lanes)| *dw = stretch::total(lanes));
+        }
     });
 }
 
@@ -150,22 +154,25 @@ fn correlate(
     }
 }
 
-/// `dw[tap] += sum of dy[p] * x[p at tap]` over the windows p of a block.
+/// `sums[t] += dy[p] * x[p at tap first + t]` for the windows p of a block, spread over the lanes.
 fn add_products(
     x: &[f32],
     dy: &[f32],
-    from: Strides,
+    dy_width: usize,
     block: &Block,
-    x_taps: usize,
-    dw: &mut [f32],
+    first: usize,
+    sums: &mut [Lanes],
     room: &mut Room<'_>,
 ) {
     let Block { row, col, unfold, .. } = block;
     let [rows, cols] = unfold.windows;
+    let dy = |y: usize| &dy[(row + y) * dy_width + col..][..cols.count];
     let Some((copies, grads)) = room else {
-        for (tap, dw) in dw.iter_mut().enumerate() {
-            for (y, px) in (0..rows.count).flat_map(|y| (0..cols.count).map(move |x| (y, x))) {
-                *dw += dy[from.at(row + y, col + px)] * unfold.read(x, [y, px], [tap / x_taps, tap % x_taps]);
+        for (tap, sums) in (first..).zip(sums) {
+            let tap = [tap / cols.taps, tap % cols.taps];
+            for y in 0..rows.count {
+                let products = dy(y).iter().enumerate().map(|(px, dy)| dy * unfold.read(x, [y, px], tap));
+                sums[0] += products.sum::<f32>();
             }
         }
         return;
@@ -177,10 +184,10 @@ fn add_products(
             continue;
         }
         let (grads, between) = grads.split_at_mut(cols.count);
-        copy(grads, &dy[from.at(row + y, *col)..], 1);
+        copy(grads, dy(y), 1);
         between.fill(0.0);
     }
-    stretch::add_dots(grads, dw, |tap| &copies[block.start(tap)..]);
+    stretch::add_products(grads, sums, |tap| &copies[block.start(first + tap)..]);
 }
 
 /// How planes are cut into blocks that fit in a thread's scratch, and in the cache.

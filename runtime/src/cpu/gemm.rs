@@ -44,8 +44,8 @@ pub struct Gemm<'a, A, B> {
 
 /// A factor: lines along `k` that are put side by side into panels.
 pub trait Factor: Sync {
-    /// Writes `out[k][line]` for the lines `lines`, at most `width` of them, and zeros behind them in the third of the
-    /// width in which they end. What lies in further thirds is not read.
+    /// Writes `out[k][line]` for the lines `lines`, at most `width` of them, and zeros behind them in the vector in which
+    /// they end. What lies in further vectors of the width is not read.
     fn pack(&self, width: usize, lines: Range<usize>, k: Range<usize>, out: &mut [f32]);
 }
 

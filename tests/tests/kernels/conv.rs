@@ -43,6 +43,7 @@ fn depthwise() {
     depthwise([3, 5, 7, 7], [3, 3], |it| Attrs { pads: &[1; 4], ..it });
     depthwise([2, 3, 112, 112], [3, 3], |it| Attrs { pads: &[1; 4], strides: &[2, 2], ..it });
     depthwise([2, 3, 28, 28], [5, 5], |it| Attrs { pads: &[2; 4], ..it });
+    depthwise([2, 3, 20, 21], [7, 7], |it| Attrs { pads: &[3; 4], ..it });
     depthwise([2, 3, 15, 14], [5, 5], |it| Attrs { pads: &[2; 4], strides: &[2, 2], ..it });
     depthwise([2, 4, 13, 11], [3, 2], |it| Attrs { pads: &[2, 1, 0, 3], strides: &[3, 2], dilations: &[2, 3], ..it });
     depthwise([2, 4, 9, 9], [5, 5], |it| Attrs { strides: &[2, 2], dilations: &[2, 2], ..it });

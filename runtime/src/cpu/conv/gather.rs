@@ -58,15 +58,14 @@ impl Windows<'_> {
         let start = run.sample * self.sample + (c * self.y.size + y) * self.x.size;
         let row = &self.data[start..start + self.x.size];
         let (first, stride) = (self.x.at(run.x, tx), self.x.stride);
-        let before = match first < 0 {
-            true => first.unsigned_abs().div_ceil(stride).min(out.len()),
-            false => 0,
-        };
-        let first = first + (before * stride) as isize;
-        let inside = (row.len() as isize - first).max(0).unsigned_abs().div_ceil(stride).min(out.len() - before);
+        // The usual stride has its own arm, because divisions take longer than the few elements of a run.
+        let steps = |elements: usize| if stride == 1 { elements } else { elements.div_ceil(stride) };
+        let before = steps(first.min(0).unsigned_abs()).min(out.len());
+        let first = (first + (before * stride) as isize).max(0).unsigned_abs();
+        let inside = steps(row.len().saturating_sub(first)).min(out.len() - before);
         out[..before].fill(0.0);
         if 0 < inside {
-            copy(&mut out[before..before + inside], &row[first.unsigned_abs()..], stride);
+            copy(&mut out[before..before + inside], &row[first..], stride);
         }
         out[before + inside..].fill(0.0);
     }

@@ -23,21 +23,37 @@ pub fn sum_scaled<'a>(out: &mut [f32], bias: f32, n_taps: usize, tap: impl Fn(us
     }
 }
 
-/// `out[t] += sum of x[i] * tap(t)[i]`.
-pub fn add_dots<'a>(x: &[f32], out: &mut [f32], tap: impl Fn(usize) -> &'a [f32]) {
+/// Partial sums, one for each lane.
+pub type Lanes = [f32; STEP];
+
+/// `sums[t] += x[i] * tap(t)[i]`, spread over the lanes.
+pub fn add_products<'a>(x: &[f32], sums: &mut [Lanes], tap: impl Fn(usize) -> &'a [f32]) {
     let vectors = Vectors::get();
     assert!(x.len().is_multiple_of(STEP));
     let mut done = 0;
-    while done < out.len() {
+    while done < sums.len() {
         let mut taps = [std::ptr::null(); MOST];
-        let n = several(out.len() - done);
+        let n = several(sums.len() - done);
         for (i, place) in taps[..n].iter_mut().enumerate() {
             *place = tap(done + i)[..x.len()].as_ptr();
         }
-        // SAFETY: `n` stretches as long as `x` and `n` results, and `get` chose loops that this processor can run.
-        unsafe { vectors.dot[n - 1](x.as_ptr(), x.len(), &taps, out[done..done + n].as_mut_ptr()) };
+        // SAFETY: `n` stretches as long as `x` and `n` sums, and `get` chose loops that this processor can run.
+        unsafe { vectors.dot[n - 1](x.as_ptr(), x.len(), &taps, sums[done..done + n].as_mut_ptr()) };
         done += n;
     }
+}
+
+/// The sum of all lanes.
+pub fn total(lanes: &Lanes) -> f32 {
+    let mut lanes = *lanes;
+    let mut half = STEP / 2;
+    while 0 < half {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// Most stretches at once; with their sums they fit in the registers.
@@ -48,7 +64,7 @@ fn several(left: usize) -> usize {
 }
 
 type Add = unsafe fn(*mut f32, usize, Option<f32>, &[(*const f32, f32); MOST]);
-type Dot = unsafe fn(*const f32, usize, &[*const f32; MOST], *mut f32);
+type Dot = unsafe fn(*const f32, usize, &[*const f32; MOST], *mut Lanes);
 
 /// The loops of one instruction set, for one stretch to [`MOST`].
 struct Vectors {
@@ -86,9 +102,13 @@ macro_rules! loops {
 
         $(#[target_feature(enable = $feature)])?
         #[allow(clippy::undocumented_unsafe_blocks, unused_unsafe, reason = "bounds are those of the callers")]
-        unsafe fn dot<const N: usize>(x: *const f32, len: usize, taps: &[*const f32; MOST], out: *mut f32) {
+        unsafe fn dot<const N: usize>(x: *const f32, len: usize, taps: &[*const f32; MOST], out: *mut Lanes) {
             unsafe {
+                let out = out.cast::<f32>();
                 let mut sums = [$zero; N];
+                for t in 0..N {
+                    sums[t] = $load(out.add(t * STEP));
+                }
                 for i in (0..len).step_by($lanes) {
                     let x = $load(x.add(i));
                     for t in 0..N {
@@ -96,9 +116,7 @@ macro_rules! loops {
                     }
                 }
                 for t in 0..N {
-                    let mut lanes = [0.0; $lanes];
-                    $store(lanes.as_mut_ptr(), sums[t]);
-                    *out.add(t) += in_pairs(&mut lanes);
+                    $store(out.add(t * STEP), sums[t]);
                 }
             }
         }
@@ -151,16 +169,4 @@ impl Vectors {
         static FOUR: Vectors = loops!([], 4, [0.0; 4], load, splat, fma, store);
         &FOUR
     }
-}
-
-/// The sum of a power of two of elements.
-fn in_pairs(lanes: &mut [f32]) -> f32 {
-    let mut half = lanes.len() / 2;
-    while 0 < half {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }

@@ -13,10 +13,10 @@ type Run = unsafe fn(usize, *const f32, *const f32, *mut f32, usize, bool);
 pub struct Micro {
     /// Rows of a tile.
     pub mr: usize,
-    /// Columns of a tile: three vectors.
+    /// Columns of a tile.
     pub nr: usize,
-    /// For tiles of which one, two or three vectors are wanted.
-    runs: [Run; 3],
+    /// For tiles of which one vector is wanted, or two, or more.
+    runs: &'static [Run],
 }
 
 impl Micro {
@@ -43,7 +43,7 @@ impl Micro {
     #[expect(clippy::too_many_arguments, reason = "operands and sizes of the innermost loop")]
     pub unsafe fn run(&self, depth: usize, a: &[f32], b: &[f32], c: *mut f32, row: usize, add: bool, cols: usize) {
         debug_assert!(self.mr * depth <= a.len() && self.nr * depth <= b.len() && 0 < cols && cols <= self.nr);
-        let run = self.runs[(cols * 3).div_ceil(self.nr) - 1];
+        let run = self.runs[(cols * self.runs.len()).div_ceil(self.nr) - 1];
         // SAFETY: passed on; `best` chose loops that this processor can run.
         unsafe { run(depth, a.as_ptr(), b.as_ptr(), c, row, add) };
     }
@@ -53,7 +53,7 @@ macro_rules! micro {
     ($name:ident, [$($feature:literal)?], $lanes:expr, $zero:expr, $load:expr, $splat:expr, $fma:expr, $add:expr, $store:expr) => {
         $(#[target_feature(enable = $feature)])?
         #[allow(clippy::undocumented_unsafe_blocks, unused_unsafe, reason = "bounds are those of `Micro::run`")]
-        unsafe fn $name<const MR: usize, const NV: usize>(
+        unsafe fn $name<const MR: usize, const NR: usize, const NV: usize>(
             depth: usize,
             mut a: *const f32,
             mut b: *const f32,
@@ -75,7 +75,7 @@ macro_rules! micro {
                         }
                     }
                     a = a.add(MR);
-                    b = b.add(3 * $lanes);
+                    b = b.add(NR);
                 }
                 for i in 0..MR {
                     for v in 0..NV {
@@ -117,9 +117,9 @@ fn best() -> Micro {
     );
 
     if is_x86_feature_detected!("avx512f") {
-        Micro { mr: 8, nr: 48, runs: [avx512::<8, 1>, avx512::<8, 2>, avx512::<8, 3>] }
+        Micro { mr: 8, nr: 48, runs: &[avx512::<8, 48, 1>, avx512::<8, 48, 2>, avx512::<8, 48, 3>] }
     } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        Micro { mr: 4, nr: 24, runs: [avx2::<4, 1>, avx2::<4, 2>, avx2::<4, 3>] }
+        Micro { mr: 4, nr: 16, runs: &[avx2::<4, 16, 1>, avx2::<4, 16, 2>] }
     } else {
         portable()
     }
@@ -136,5 +136,5 @@ fn portable() -> Micro {
     use super::four::*;
 
     micro!(four_lanes, [], 4, [0.0; 4], load, splat, fma, sum, store);
-    Micro { mr: MR, nr: 12, runs: [four_lanes::<MR, 1>, four_lanes::<MR, 2>, four_lanes::<MR, 3>] }
+    Micro { mr: MR, nr: 12, runs: &[four_lanes::<MR, 12, 1>, four_lanes::<MR, 12, 2>, four_lanes::<MR, 12, 3>] }
 }
