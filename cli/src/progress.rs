@@ -1,6 +1,6 @@
 //! How a run is shown while it goes.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -87,16 +87,9 @@ impl Drop for Display {
 /// Writes a JSON object a line to stdout, for machines.
 pub struct JsonLines;
 
-impl JsonLines {
-    /// Writes one line; a reader that went away is not an error of the run.
-    pub fn write(value: &serde_json::Value) {
-        let _ = writeln!(stdout().lock(), "{value}");
-    }
-}
-
 impl Observer for JsonLines {
     fn step(&mut self, it: &StepReport) {
-        Self::write(&json!({
+        report::say(json!({
             "event": "step",
             "step": it.step,
             "epoch": it.epoch,
@@ -108,7 +101,7 @@ impl Observer for JsonLines {
     }
 
     fn epoch(&mut self, it: &EpochReport) {
-        Self::write(&json!({
+        report::say(json!({
             "event": "epoch",
             "epoch": it.epoch,
             "train_loss": it.train.loss,

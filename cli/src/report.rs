@@ -1,9 +1,17 @@
 //! Numbers for people and for machines.
 
+use std::fmt::Display;
+use std::io::{Write, stdout};
+
 use razorc_proto::program::Memory;
 use razorc_runtime::memory::Footprint;
 use razorc_runtime::metrics::Score;
 use serde_json::{Value, json};
+
+/// Writes a line to stdout; a reader that went away, such as `head`, is no error.
+pub fn say(text: impl Display) {
+    let _ = writeln!(stdout().lock(), "{text}");
+}
 
 /// Bytes in the largest binary unit that leaves at least one, such as `12.3 MiB`.
 pub fn bytes(n: u64) -> String {
@@ -37,21 +45,21 @@ pub fn memory_json(memory: &Memory) -> Value {
 
 /// The plan, a number a line.
 pub fn memory_text(memory: &Memory) -> String {
-    rows(memory).into_iter().map(|(_, name, n)| format!("{name:<16}{:>12}\n", bytes(n))).collect()
+    let lines = rows(memory).map(|(_, name, n)| format!("{name:<16}{:>12}", bytes(n)));
+    lines.join("\n")
 }
 
 /// Two plans of one model, a column each, and what the second one saves.
 pub fn comparison(dense: &Memory, packed: &Memory, label: &str) -> String {
-    let mut text = format!("{:<16}{:>12}{label:>16}\n", "", "dense");
+    let mut text = format!("{:<16}{:>12}{label:>16}", "", "dense");
     for ((key, name, dense), (_, _, packed)) in rows(dense).into_iter().zip(rows(packed)) {
         if ["saved_dense", "lower_bound", "paper_counter"].contains(&key) {
             continue;
         }
-        text += &format!("{name:<16}{:>12}{:>16}", bytes(dense), bytes(packed));
+        text += &format!("\n{name:<16}{:>12}{:>16}", bytes(dense), bytes(packed));
         if packed < dense && 0 < packed {
             text += &format!("{:>8.1}x", dense as f64 / packed as f64);
         }
-        text += "\n";
     }
     text
 }

@@ -38,8 +38,8 @@ impl Compile {
         write_trainer(&output, &program, &blobs)?;
 
         let plan = program.memory.unwrap_or_default();
-        print!("{}", report::comparison(&dense, &plan, &self.options.sparsity_label()));
-        println!("wrote {}", output.display());
+        report::say(report::comparison(&dense, &plan, &self.options.sparsity_label()));
+        report::say(format_args!("wrote {}", output.display()));
         Ok(())
     }
 

@@ -36,9 +36,9 @@ impl Eval {
         let mut trainer = Trainer::load(file, threads)?;
         let score = evaluate(&mut trainer, &data, &transform, threads)?;
         if self.json {
-            println!("{}", json!({ "loss": score.loss, "accuracy": score.accuracy, "rows": score.rows }));
+            report::say(json!({ "loss": score.loss, "accuracy": score.accuracy, "rows": score.rows }));
         } else {
-            println!("{} of {} rows", report::score(&score), score.rows);
+            report::say(format_args!("{} of {} rows", report::score(&score), score.rows));
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ impl Export {
         let model = find_model(program, &self.checkpoint, self.model.as_deref())?;
         let names = program.task.as_ref().map_or(&[][..], |task| &task.class_names);
         save_tuned(&model, program, tuned(&file), names, &self.output)?;
-        println!("wrote {}", self.output.display());
+        crate::report::say(format_args!("wrote {}", self.output.display()));
         Ok(())
     }
 }

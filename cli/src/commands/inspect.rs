@@ -31,15 +31,15 @@ pub struct Inspect {
 impl Inspect {
     pub fn run(&self) -> Result<()> {
         if let Some(pass) = &self.after {
-            print!("{}", self.graph_after(pass)?);
+            report::say(self.graph_after(pass)?.trim_end());
             return Ok(());
         }
         let program = self.program()?;
         let memory = program.memory.unwrap_or_default();
         match (self.memory, self.json) {
-            (_, true) => println!("{}", report::memory_json(&memory)),
-            (true, _) => print!("{}", report::memory_text(&memory)),
-            _ => print!("{}\n{}", outline(&program), report::memory_text(&memory)),
+            (_, true) => report::say(report::memory_json(&memory)),
+            (true, _) => report::say(report::memory_text(&memory)),
+            _ => report::say(format_args!("{}\n{}", outline(&program), report::memory_text(&memory))),
         }
         Ok(())
     }

@@ -50,18 +50,19 @@ impl Quickstart {
         let model = Model::from_bytes(DIGITS_MODEL)?;
         let digits = digits().only(5..10);
         let (train, test) = (digits.train_y.len(), digits.test_y.len());
-        println!(
+        report::say(format_args!(
             "A network that knows the handwritten digits 0 to 4 learns 5 to 9: {train} images, {test} for testing.\n"
-        );
+        ));
 
         let dense = self.tune(&model, &digits, "0")?;
         let packed = self.tune(&model, &digits, "0.9")?;
-        print!("{}", table(&dense, &packed));
+        report::say(table(&dense, &packed));
 
         let names = CLASSES.map(String::from);
         save_tuned(&model, &packed.program, packed.trainer.tuned(), &names, &self.output)?;
-        println!("\nwrote {}, an ordinary ONNX model with the weights of the second column", self.output.display());
-        println!("next: `razorc compile --help` for a model of your own");
+        let output = self.output.display();
+        report::say(format_args!("\nwrote {output}, an ordinary ONNX model with the weights of the second column"));
+        report::say("next: `razorc compile --help` for a model of your own");
         Ok(())
     }
 
@@ -111,9 +112,9 @@ fn datasets(digits: &Digits, expect: &Expect) -> Result<(Dataset, Dataset)> {
 }
 
 fn table(dense: &Tuned, packed: &Tuned) -> String {
-    let mut text = format!("{:<24}{:>14}{:>14}\n", "", "dense", "90 % pruned");
+    let mut text = format!("{:<24}{:>14}{:>14}", "", "dense", "90 % pruned");
     for ((name, dense), (_, packed)) in rows(dense).into_iter().zip(rows(packed)) {
-        text += &format!("{name:<24}{dense:>14}{packed:>14}\n");
+        text += &format!("\n{name:<24}{dense:>14}{packed:>14}");
     }
     text
 }

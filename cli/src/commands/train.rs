@@ -123,11 +123,11 @@ impl Train {
             save_tuned(model, &program, trainer.tuned(), data.class_names(), output)?;
         }
         if self.json {
-            JsonLines::write(&end(&outcome));
+            report::say(end(&outcome));
         } else {
-            println!("{}", summary(&outcome));
+            report::say(summary(&outcome));
             if let Some((output, _)) = tuned {
-                println!("wrote {}", output.display());
+                report::say(format_args!("wrote {}", output.display()));
             }
         }
         Ok(())

@@ -87,3 +87,20 @@ fn an_interrupted_run_saves_and_resumes() {
     let missing = sandbox.refuse(&format!("{run} --resume"));
     assert!(missing.contains("y.npy"), "{missing}");
 }
+
+#[test]
+fn the_quickstart_learns_new_digits() {
+    let sandbox = Sandbox::new();
+    let said = sandbox.succeed("quickstart");
+    let row = |name: &str| {
+        let line = said.lines().find(|it| it.starts_with(name)).unwrap_or_else(|| panic!("{name}: {said}"));
+        line.split_whitespace().filter_map(|it| it.parse::<f64>().ok()).collect::<Vec<_>>()
+    };
+    let (before, after) = (row("accuracy before"), row("accuracy after"));
+    assert!(before.iter().all(|it| *it < 50.0) && after.iter().all(|it| *it > 90.0), "{said}");
+    let saved = row("saved activations");
+    assert!(saved[1] < saved[0], "{said}");
+    let tuned = razorc_proto::Model::open(sandbox.path("tuned.onnx")).unwrap();
+    let classes = tuned.proto().metadata_props.iter().find(|it| it.key() == "razorc.class_names").unwrap();
+    assert_eq!(classes.value(), r#"["5", "6", "7", "8", "9"]"#);
+}
