@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use razorc_proto::Model;
-use razorc_proto::program::{self, Program, Role, Task};
+use razorc_proto::program::{self, Memory, Program, Role, Task};
 
 use crate::error::{ImportError, PrepareError};
 use crate::graph::Graph;
@@ -23,6 +23,8 @@ pub struct Compiled {
     pub program: Program,
     /// Bytes of each resident, in their order; none for what starts at zero.
     pub blobs: Vec<Option<Vec<u8>>>,
+    /// The plan of the same trainer if it saved every tensor whole.
+    pub dense: Memory,
     /// What became of every saved tensor.
     pub decisions: Vec<Decision>,
 }
@@ -76,9 +78,12 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
     let mut program = lower(train, eval, graphs.task.clone(), initializer);
     program.memory = Some(report::memory(&program, train, eval, &graphs.dense));
+    let dense_schedule = schedule(&graphs.dense, &kept(&graphs.dense, &graphs.task, false));
+    let dense = Scheduled { graph: &graphs.dense, schedule: &dense_schedule };
+    let dense = report::memory(&lower(dense, eval, graphs.task.clone(), |_| None), dense, eval, &graphs.dense);
     program.origin = Some(origin(model, options));
     let blobs = blobs(&program, &graphs.weights)?;
-    Ok(Compiled { program, blobs, decisions: graphs.decisions })
+    Ok(Compiled { program, blobs, dense, decisions: graphs.decisions })
 }
 
 /// The graphs that a model becomes.
@@ -229,7 +234,9 @@ fn blobs(program: &Program, weights: &BTreeMap<String, Weight>) -> Result<Vec<Op
         }
         let weight = &weights[&resident.name];
         let values = weight.values().map_err(|e| CompileError::Weight(resident.name.clone(), e))?;
-        Ok(Some(values.iter().flat_map(|it| it.to_le_bytes()).collect()))
+        let mut bytes = Vec::with_capacity(4 * values.len());
+        values.iter().for_each(|it| bytes.extend_from_slice(&it.to_le_bytes()));
+        Ok(Some(bytes))
     };
     program.residents.iter().map(blob).collect()
 }

@@ -2,8 +2,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use razorc_compiler::compile;
-use razorc_compiler::options::{Options, Sparsity};
-use razorc_proto::program::Memory;
 use razorc_proto::{Model, write_trainer};
 
 use crate::failure::Result;
@@ -29,7 +27,6 @@ impl Compile {
         let model = Model::open(&self.model)?;
         let output = self.output();
         let packed = compile(&model, &options)?;
-        let dense = dense_plan(&model, &options)?;
         let mut program = packed.program;
         if let Some(origin) = &mut program.origin {
             origin.file = self.model.display().to_string();
@@ -38,7 +35,7 @@ impl Compile {
         write_trainer(&output, &program, &blobs)?;
 
         let plan = program.memory.unwrap_or_default();
-        report::say(report::comparison(&dense, &plan, &self.options.sparsity_label()));
+        report::say(report::comparison(&packed.dense, &plan, &self.options.sparsity_label()));
         report::say(format_args!("wrote {}", output.display()));
         Ok(())
     }
@@ -47,13 +44,4 @@ impl Compile {
         let name = || PathBuf::from(self.model.file_name().unwrap_or("model".as_ref()));
         self.output.clone().unwrap_or_else(|| name().with_extension("trainer"))
     }
-}
-
-/// The plan of a trainer that saves everything densely.
-fn dense_plan(model: &Model, options: &Options) -> Result<Memory> {
-    let mut options = options.clone();
-    options.razor.sparsity = Sparsity::default();
-    options.razor.sparsity_for.clear();
-    options.razor.reference = false;
-    Ok(compile(model, &options)?.program.memory.unwrap_or_default())
 }
