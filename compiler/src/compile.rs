@@ -14,6 +14,7 @@ use crate::passes::back_razor::{self, Decision};
 use crate::passes::{self, Pass};
 use crate::prepare::prepare;
 use crate::schedule::schedule;
+use crate::sizes::{self, SizeError};
 use crate::step::{self, CLASS_WEIGHTS, StepError};
 use crate::{autodiff, report};
 
@@ -47,6 +48,8 @@ pub enum CompileError {
     /// A glob of `--sparsity-for`.
     #[error("--sparsity-for `{0}` is not a glob: {1}")]
     Glob(String, globset::Error),
+    #[error(transparent)]
+    Size(#[from] SizeError),
     /// A weight that cannot be read.
     #[error("weight `{0}`: {1}")]
     Weight(String, razorc_proto::TensorError),
@@ -90,6 +93,7 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
 pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> {
     check_globs(options)?;
     let imported = prepared_import(model, options)?;
+    sizes::check(&imported.graph)?;
 
     let mut eval = imported.graph.clone();
     let output = passes::evaluation::result(&eval, imported.output);
@@ -111,6 +115,7 @@ pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> 
     passes::check("back-razor", &train);
     let kept = kept(&eval, &task, true);
     passes::dead_code::run(&mut eval, &kept);
+    [&dense, &train, &eval].into_iter().try_for_each(sizes::check)?;
 
     let mut weights = imported.weights;
     if !options.class_weights.is_empty() {

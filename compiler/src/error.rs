@@ -16,6 +16,8 @@ pub enum ImportError {
         "the model was exported with a fixed batch of {baked} and cannot run with {asked}; use `--batch {baked}`, or export it with a dynamic batch axis ({fault})"
     )]
     FixedBatch { baked: u64, asked: u64, fault: String },
+    #[error("the shapes of the model `{model}` cannot be worked out; it makes no sense, or is damaged ({reason})")]
+    Analysis { model: String, reason: String },
     #[error("the model's shapes do not fit together: {0}")]
     Shapes(String),
     #[error(

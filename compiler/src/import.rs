@@ -7,6 +7,7 @@ mod constant;
 mod conv;
 mod elementwise;
 mod facts;
+mod guard;
 mod layout;
 mod linear;
 mod node;
@@ -72,7 +73,7 @@ pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError>
     let sizes =
         Sizes { batch: Some(options.batch), bind: &options.bind, input_shapes: &options.input_shapes, other: None };
     let probe = probe(model, &sizes)?;
-    let facts = analyse(&probe.model);
+    let facts = analyse(&probe.model)?;
     let roles = roles::Roles::new(options)?;
     let walk = walk::Walk::new(model, opset, &facts, roles, options);
     let mut imported = walk.run(&order).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
@@ -86,7 +87,7 @@ pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError>
 pub(crate) fn shapes(model: &Model) -> Result<Facts, ImportError> {
     let nothing = (BTreeMap::new(), BTreeMap::new());
     let sizes = Sizes { batch: None, bind: &nothing.0, input_shapes: &nothing.1, other: Some(224) };
-    Ok(analyse(&probe(model, &sizes)?.model))
+    analyse(&probe(model, &sizes)?.model)
 }
 
 /// Shapes that only fail to fit because another batch is asked for are a matter of the batch.

@@ -52,6 +52,7 @@ pub mod passes;
 pub mod prepare;
 pub mod report;
 pub mod schedule;
+pub mod sizes;
 pub mod step;
 pub mod text;
 pub mod types;

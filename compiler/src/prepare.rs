@@ -79,20 +79,16 @@ impl Fresh {
 
     /// Uniform within `1/√features`, as the field initializes classifiers.
     fn weight(&mut self, name: &str, dims: &[u64], features: u64) -> Result<TensorProto, PrepareError> {
-        const MOST: u64 = 1 << 29;
-        let product = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
-        let Some(elements) = product.filter(|&it| it <= MOST) else {
-            return Err(PrepareError::TooLarge { dims: dims.to_vec() });
-        };
+        let elements = elements(dims)?;
         let bound = 1.0 / (features.max(1) as f32).sqrt();
         let mut draw = || (self.random.next_u32() >> 8) as f32 / (1u32 << 23) as f32 - 1.0;
         let values: Vec<f32> = (0..elements).map(|_| draw() * bound).collect();
         Ok(self.tensor(name, dims, &values))
     }
 
-    fn bias(&mut self, name: &str, dims: &[u64]) -> TensorProto {
-        let elements: u64 = dims.iter().product();
-        self.tensor(name, dims, &vec![0.0; elements as usize])
+    fn bias(&mut self, name: &str, dims: &[u64]) -> Result<TensorProto, PrepareError> {
+        let zeros = vec![0.0; elements(dims)? as usize];
+        Ok(self.tensor(name, dims, &zeros))
     }
 
     fn tensor(&mut self, name: &str, dims: &[u64], values: &[f32]) -> TensorProto {
@@ -106,4 +102,11 @@ impl Fresh {
             ..TensorProto::default()
         }
     }
+}
+
+/// Elements of a fresh tensor, which has to fit an ONNX file.
+fn elements(dims: &[u64]) -> Result<u64, PrepareError> {
+    const MOST: u64 = 1 << 29;
+    let product = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
+    product.filter(|&it| it <= MOST).ok_or_else(|| PrepareError::TooLarge { dims: dims.to_vec() })
 }

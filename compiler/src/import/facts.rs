@@ -8,6 +8,8 @@ use razorc_proto::Model;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
+use super::guard::guard;
+use crate::error::ImportError;
 use crate::types::{DType, Type};
 
 /// Types and constants of a model's values, by their names in the model.
@@ -59,12 +61,16 @@ fn elements<T: tract_onnx::prelude::Datum + Copy>(fact: &Fact) -> Option<Vec<T>>
 }
 
 /// Analyses a probe: a model whose inputs have fixed sizes and whose weights are inputs.
-pub fn analyse(probe: &Model) -> Facts {
+pub fn analyse(probe: &Model) -> Result<Facts, ImportError> {
     // Some of tract's operators panic on models that make no sense.
     match catch_unwind(AssertUnwindSafe(|| solve(probe))) {
-        Ok(Ok(facts)) => facts,
-        Ok(Err(e)) => Facts { fault: Some(format!("{e:#}")), ..Facts::default() },
-        Err(_) => Facts { fault: Some("the model makes no sense".into()), ..Facts::default() },
+        Ok(Ok(facts)) => Ok(facts),
+        Ok(Err(e)) => Ok(Facts { fault: Some(format!("{e:#}")), ..Facts::default() }),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let reason = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given").to_string();
+            Err(ImportError::Analysis { model: probe.graph().name().into(), reason })
+        }
     }
 }
 
@@ -78,6 +84,7 @@ fn solve(probe: &Model) -> TractResult<Facts> {
     let parsed = onnx.parse(&probe, None)?;
     ensure!(parsed.unresolved_inputs.is_empty(), "inputs {:?} are not defined", parsed.unresolved_inputs);
     let mut model = parsed.model;
+    guard(&mut model);
     let fault = model.analyse(true).err().map(|e| format!("{e:#}"));
     let mut values = HashMap::new();
     for (name, outlet) in parsed.outlets_by_name {

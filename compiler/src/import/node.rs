@@ -180,6 +180,9 @@ impl<'w, 'a> At<'w, 'a> {
     /// Declares a constant that is the same everywhere as the node's output.
     pub fn finish_fill(&mut self, fill: f32) -> Result<(), Refused> {
         let (name, dims) = (self.output_name(0).to_string(), self.output_dims(0)?);
+        if (1 << 29) < Type::f32(&dims).elements() {
+            return refuse(format!("makes a constant of {}, more than 2 GiB", Type::f32(&dims)));
+        }
         let value = self.walk.declare(&name, "frozen", Weight { dims, source: Source::Fill(fill), initializer: None });
         self.finish(value);
         Ok(())

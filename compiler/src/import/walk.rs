@@ -13,7 +13,7 @@ use super::order::{label, output_name};
 use super::probe::{is_float, real_inputs, weight_dims};
 use super::roles::{Reading, Roles};
 use super::weights::{Source, Weight};
-use crate::attrs::Attrs;
+use crate::attrs::{Attr, Attrs};
 use crate::error::{ImportError, Refusal};
 use crate::graph::{Graph, Phase, Value};
 use crate::ops;
@@ -192,6 +192,9 @@ impl<'a> Walk<'a> {
 
     /// Adds a node to the forward phase.
     pub fn add(&mut self, op: &str, operands: &[Value], attrs: Attrs, name: &str) -> Result<Value, Refused> {
+        if let Some((attr, _)) = attrs.iter().find(|it| matches!(it.1, Attr::Float(x) if x.is_nan())) {
+            return Err(Refused(format!("has a {attr} that is not a number")));
+        }
         let node =
             self.graph.add(Phase::Forward, ops::get(op), operands, attrs, name).map_err(|e| Refused(e.to_string()))?;
         if operands.iter().any(|it| self.data.contains(it)) {

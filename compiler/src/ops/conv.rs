@@ -47,8 +47,9 @@ fn conv(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
         return fail(format!("needs x and w of rank 3 or 4, has {x:?} and {w:?}"));
     }
     let groups = attrs.int_or("groups", 1).max(1) as u64;
-    if x[1] != w[1] * groups || !w[0].is_multiple_of(groups) {
-        return fail(format!("x has {} channels, w takes {} in {groups} groups", x[1], w[1] * groups));
+    let channels = w[1].saturating_mul(groups);
+    if x[1] != channels || !w[0].is_multiple_of(groups) {
+        return fail(format!("x has {} channels, w takes {channels} in {groups} groups", x[1]));
     }
     if let Some(b) = operands.get(2) {
         dims(b, &w[..1], "the bias")?;
@@ -88,8 +89,8 @@ pub fn window(input: &[u64], kernel: &[u64], attrs: &Attrs, ceil: bool) -> Resul
     let dilations = list("dilations", 1, n)?;
     (0..n)
         .map(|axis| {
-            let reach = (kernel[axis].max(1) - 1) * dilations[axis] + 1;
-            let padded = input[axis] + pads[axis] + pads[axis + n];
+            let reach = (kernel[axis].max(1) - 1).saturating_mul(dilations[axis]).saturating_add(1);
+            let padded = input[axis].saturating_add(pads[axis] + pads[axis + n]);
             if strides[axis] == 0 || dilations[axis] == 0 || padded < reach {
                 return fail(format!("a window of {reach} does not fit {padded} positions"));
             }

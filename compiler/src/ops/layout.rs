@@ -146,7 +146,7 @@ fn concat(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
         if dims.len() != y.len() || (0..y.len()).any(|it| it != axis && dims[it] != y[it]) {
             return fail(format!("{y:?} and {dims:?} do not join along axis {axis}"));
         }
-        y[axis] += dims[axis];
+        y[axis] = y[axis].saturating_add(dims[axis]);
     }
     Ok(vec![Type::f32(&y)])
 }
@@ -188,5 +188,6 @@ fn pad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     if pads.len() != 2 * x.len() {
         return fail(format!("needs {} pads, has {}", 2 * x.len(), pads.len()));
     }
-    Ok(vec![Type::f32(&(0..x.len()).map(|axis| x[axis] + pads[axis] + pads[axis + x.len()]).collect::<Vec<_>>())])
+    let padded = |axis: usize| x[axis].saturating_add(pads[axis] + pads[axis + x.len()]);
+    Ok(vec![Type::f32(&(0..x.len()).map(padded).collect::<Vec<_>>())])
 }

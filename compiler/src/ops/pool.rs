@@ -78,7 +78,7 @@ fn avg_pool(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
 
 fn max_pool(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     let y = avg_pool(operands, attrs)?;
-    let positions: u64 = sizes(attrs, "kernel")?.iter().product();
+    let positions: u64 = sizes(attrs, "kernel")?.iter().fold(1, |all, &it| all.saturating_mul(it));
     let index = if positions <= 256 { DType::U8 } else { DType::I32 };
     let index = Type::dense(index, y[0].dims());
     Ok(vec![y[0].clone(), index])

@@ -40,7 +40,7 @@ pub fn graft(model: &mut Model, value: &str, classes: u64, fresh: &mut Fresh) ->
     let weight = edit::free_name(graph, "razorc.head.weight");
     let bias = edit::free_name(graph, "razorc.head.bias");
     graph.initializer.push(fresh.weight(&weight, &[classes, features], features)?);
-    graph.initializer.push(fresh.bias(&bias, &[classes]));
+    graph.initializer.push(fresh.bias(&bias, &[classes])?);
     let output = edit::free_name(graph, &old_output);
     let mut gemm = edit::node("Gemm", "razorc.head.Gemm", &[&input, &weight, &bias], &output);
     gemm.attribute.push(AttributeProto {

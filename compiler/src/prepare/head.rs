@@ -54,7 +54,7 @@ pub fn replace(model: &mut Model, classes: u64, fresh: &mut Fresh) -> Result<(),
         let bias = &graph.node[node].input[slot];
         let rank = edit::initializer(graph, bias).map_or(1, |it| it.dims.len().max(1));
         let dims = with_axis(&vec![1; rank], rank - 1, classes);
-        put(graph, node, slot, "razorc.head.bias", |name| Ok(fresh.bias(name, &dims)))?;
+        put(graph, node, slot, "razorc.head.bias", |name| fresh.bias(name, &dims))?;
     }
     for &node in &classifier.after {
         let outputs = graph.node[node].output.clone();

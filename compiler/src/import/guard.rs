@@ -1,0 +1,81 @@
+//! Keeps tract from folding what would not fit in memory: a few bytes of a file can ask for any number of constants.
+
+use tract_onnx::tract_hir::internal::*;
+
+/// Bytes of a result; tract itself throws away what is much smaller, but makes it first.
+const MOST: u64 = 64 << 20;
+
+/// Lets every node that reads something fold small results only.
+pub fn guard(model: &mut InferenceModel) {
+    for node in model.nodes_mut().iter_mut().filter(|it| !it.inputs.is_empty()) {
+        node.op = Box::new(Guard(node.op.clone()));
+    }
+}
+
+/// An operator that is folded only if its results are small. Good for analysis alone.
+#[derive(Debug, Clone)]
+struct Guard(Box<dyn InferenceOp>);
+
+type Facts<'a> = TVec<&'a InferenceFact>;
+type Inferred = (TVec<InferenceFact>, TVec<InferenceFact>, TVec<InferenceFact>);
+
+impl InferenceOp for Guard {
+    fn infer(&mut self, inputs: Facts, outputs: Facts, observed: Facts) -> TractResult<Inferred> {
+        if inputs.iter().all(|it| it.value.is_concrete()) {
+            let types_only = self.0.infer_facts(inputs.clone(), outputs.clone(), observed.clone())?;
+            if types_only.1.iter().any(|it| bytes(it).is_some_and(|it| MOST < it)) {
+                return Ok(types_only);
+            }
+        }
+        self.0.infer(inputs, outputs, observed)
+    }
+
+    fn infer_facts(&mut self, inputs: Facts, outputs: Facts, observed: Facts) -> TractResult<Inferred> {
+        self.0.infer_facts(inputs, outputs, observed)
+    }
+
+    fn observe_outlets(&self, model: &InferenceModel, node: &InferenceNode) -> TractResult<Vec<OutletId>> {
+        self.0.observe_outlets(model, node)
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        self.0.nboutputs()
+    }
+
+    fn as_op(&self) -> &dyn Op {
+        self
+    }
+
+    fn as_op_mut(&mut self) -> &mut dyn Op {
+        self
+    }
+}
+
+/// Bytes of a value of known shape, 8 for an element of unknown type; saturates.
+fn bytes(fact: &InferenceFact) -> Option<u64> {
+    let width = fact.datum_type.concretize().map_or(8, |it| it.size_of());
+    let dims = fact.shape.as_concrete_finite().ok()??;
+    Some(dims.iter().fold(width as u64, |all, &it| all.saturating_mul(it as u64)))
+}
+
+impl Op for Guard {
+    fn name(&self) -> StaticName {
+        self.0.name()
+    }
+
+    not_a_typed_op!();
+}
+
+impl EvalOp for Guard {
+    fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
+        self.0.as_op().eval_out_of_plan(inputs)
+    }
+}
+
+impl PartialEq for Guard {
+    fn eq(&self, _: &Guard) -> bool {
+        false
+    }
+}
+
+impl Eq for Guard {}
