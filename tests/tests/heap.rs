@@ -40,11 +40,17 @@ fn steps_and_evaluations_allocate_nothing() {
         trainer.step(&batch, 0.01, 1);
         trainer.eval(&batch);
 
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        for number in 2..6 {
-            assert!(trainer.step(&batch, 0.01, number).loss.is_finite());
-            assert_eq!(trainer.predict(&batch).len(), 40);
+        // What a thread allocates once in its life, such as its parking place, may come in any round; what steps
+        // allocate comes in every round.
+        let mut rounds = [0; 9];
+        for (round, allocations) in rounds.iter_mut().enumerate() {
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            for number in 2..6 {
+                assert!(trainer.step(&batch, 0.01, 4 * round as u64 + number).loss.is_finite());
+                assert_eq!(trainer.predict(&batch).len(), 40);
+            }
+            *allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
         }
-        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+        assert!(rounds.iter().filter(|it| **it == 0).count() >= 7, "allocations in rounds of 4 steps: {rounds:?}");
     }
 }
