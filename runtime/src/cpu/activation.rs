@@ -47,7 +47,7 @@ pub fn hard_sigmoid(pool: &Pool, with: &HardSigmoid, x: &[f32], y: &mut [f32], m
     );
 }
 
-/// Bit i: x[i] > 0.
+/// Bit i: `x[i] > 0`.
 pub fn positive_bits(pool: &Pool, x: &[f32], mask: &mut [u64]) {
     activate(pool, x, &mut [], mask, |x| x, is_positive);
 }

@@ -1,6 +1,6 @@
 //! Convolutions with one input and one output channel in each group, plane by plane.
 //!
-//! A block of a plane is first unfolded (see [`unfold`]), so that every tap reads one unbroken stretch of memory.
+//! A block of a plane is first unfolded (see `unfold`), so that every tap reads one unbroken stretch of memory.
 
 use std::ops::Range;
 

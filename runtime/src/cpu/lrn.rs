@@ -10,7 +10,7 @@ use crate::pool::Pool;
 /// Adjacent pixels that are done side by side.
 const PIXELS: usize = 64;
 
-/// y[c] = x[c] / base[c]^beta with base[c] = bias + alpha / size * (sum of squares of the channels around c).
+/// `y[c] = x[c] / base[c]^beta` with `base[c]` = bias + alpha / size * (sum of squares of the channels around c).
 pub fn lrn(pool: &Pool, lrn: &Lrn, x: &[f32], y: &mut [f32]) {
     each(pool, y, lrn.channels.c * lrn.channels.inner, |n, y| sample(lrn, &x[n * y.len()..][..y.len()], y));
 }
