@@ -1,13 +1,13 @@
 //! The pipeline: each stage takes what the one before gives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use razorc_proto::Model;
 use razorc_proto::program::{self, Memory, Program, Role, Task};
 
 use crate::error::{ImportError, PrepareError};
-use crate::graph::Graph;
-use crate::import::{Imported, Weight, import};
+use crate::graph::{Graph, Phase};
+use crate::import::{Imported, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{Loss, OptimizerKind, Options};
 use crate::passes::back_razor::{self, Decision};
@@ -94,6 +94,7 @@ pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> 
     check_globs(options)?;
     let imported = prepared_import(model, options)?;
     sizes::check(&imported.graph)?;
+    check_matches(&imported.graph, options)?;
 
     let mut eval = imported.graph.clone();
     let output = passes::evaluation::result(&eval, imported.output);
@@ -174,6 +175,20 @@ fn run(passes: &[Pass], graph: &mut Graph, options: &Options) {
 fn check_globs(options: &Options) -> Result<(), CompileError> {
     for (glob, _) in &options.razor.sparsity_for {
         globset::Glob::new(glob).map_err(|e| CompileError::Glob(glob.clone(), e))?;
+    }
+    Ok(())
+}
+
+/// Refuses a glob of `--sparsity-for` that no layer's weight is called by.
+fn check_matches(graph: &Graph, options: &Options) -> Result<(), CompileError> {
+    let layers = graph.phase(Phase::Forward).filter_map(|it| Some(graph.operands(it)[graph.node(it).op.weight?]));
+    let names: BTreeSet<String> = layers.map(|it| graph.name(graph.root(it)).to_string()).collect();
+    for (pattern, _) in &options.razor.sparsity_for {
+        let glob = globset::Glob::new(pattern).map_err(|e| CompileError::Glob(pattern.clone(), e))?.compile_matcher();
+        if !names.iter().any(|it| glob.is_match(it)) {
+            let (option, hint) = ("--sparsity-for", examples(&names));
+            return Err(ImportError::NoMatch { option, pattern: pattern.clone(), hint }.into());
+        }
     }
     Ok(())
 }

@@ -8,7 +8,10 @@ use razorc_proto::TensorError;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ImportError {
-    #[error("the model cannot be trained:{}", Lines(.0))]
+    #[error(
+        "the model cannot be trained:{}\n`--classes N --head-at VALUE` puts a fresh head before such nodes and leaves them out",
+        Lines(.0)
+    )]
     Unsupported(Vec<Refusal>),
     #[error("the model leaves sizes open:{}", Lines(.0))]
     OpenSizes(Vec<String>),
@@ -34,8 +37,10 @@ pub enum ImportError {
     Undefined { node: String, value: String },
     #[error("`{0}` is made more than once")]
     MadeTwice(String),
-    #[error("the model has no output")]
+    #[error("the model has no output; export it with its scores as the first one")]
     NoOutput,
+    #[error("the model's output is `{0}`, which nothing makes")]
+    UndefinedOutput(String),
     #[error("the model's output `{0}` does not depend on its input")]
     ConstantOutput(String),
     #[error("the model's output `{name}` is {found}; razorc needs floats with the batch of {batch} as the first axis")]
@@ -44,12 +49,14 @@ pub enum ImportError {
     WeightDims { name: String, dims: Vec<i64> },
     #[error("`{name}` is no input of the model; its inputs are {}", .inputs.join(", "))]
     NoSuchInput { name: String, inputs: Vec<String> },
-    #[error("input `{name}` has {axes} axes, but {given:?} is given for it")]
+    #[error("input `{name}` has {axes} axes, the batch included, but `--input-shape` gives it {given:?}")]
     InputRank { name: String, axes: usize, given: Vec<u64> },
-    #[error("input `{name}` cannot have the sizes {dims:?}")]
+    #[error(
+        "input `{name}` cannot have the sizes {dims:?}; each must be 1 or more, and all together at most 2^40 elements"
+    )]
     InputDims { name: String, dims: Vec<u64> },
-    #[error("`{name}` names no size that the model's inputs leave open")]
-    NoSuchSize { name: String },
+    #[error("`{name}` names no size that the model's inputs leave open; {}", Named(.open))]
+    NoSuchSize { name: String, open: Vec<String> },
     #[error("`{name}` is the model's batch; use `--batch`")]
     BindsBatch { name: String },
     #[error("`{pattern}` is not a pattern for names: {source}")]
@@ -77,15 +84,19 @@ pub struct Refusal {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum PrepareError {
-    #[error("cannot replace the classifier: {node} ({op}) {reason}; `--head-at VALUE` puts a fresh head at a value")]
+    #[error(
+        "cannot replace the classifier: {node} ({op}) {reason}; `--head-at VALUE` puts a fresh head at a value, and `razorc inspect MODEL --after import` lists the values"
+    )]
     Head { node: String, op: String, reason: String },
-    #[error("there is no value `{0}` in the model, so no head can start there")]
+    #[error(
+        "no node of the model makes `{0}`, so no head can start there; `razorc inspect MODEL --after import` lists the values"
+    )]
     NoSuchValue(String),
     #[error("a head cannot start at `{value}`, which is {found}; it needs floats with axes [N, C] or [N, C, ...]")]
     HeadShape { value: String, found: String },
     #[error("a head at `{0}` needs a number of classes (`--classes N`)")]
     NoClasses(String),
-    #[error("a head with weights {dims:?} is too large")]
+    #[error("a head with weights {dims:?} is too large for an ONNX file; use fewer `--classes`")]
     TooLarge { dims: Vec<u64> },
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -106,6 +117,18 @@ pub enum ExportError {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}  {} (opset {}) {}", self.node, self.op, self.opset, self.reason)
+    }
+}
+
+/// Says which sizes have names, if any have.
+struct Named<'a>(&'a [String]);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("they leave none open but the batch"),
+            names => write!(f, "those are {}", names.join(", ")),
+        }
     }
 }
 

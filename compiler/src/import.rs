@@ -36,6 +36,7 @@ use crate::types::Type;
 pub use node::{At, ImportRule, Refused};
 pub(crate) use order::{label, output_name};
 pub(crate) use probe::{int_tensor, is_float, real_inputs, typed};
+pub(crate) use roles::examples;
 pub use weights::{Source, Weight};
 
 pub(crate) mod rules {

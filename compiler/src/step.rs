@@ -34,7 +34,7 @@ pub enum StepError {
         ty: String,
     },
     /// One weight is needed for each class.
-    #[error("--class-weights has {found} entries, the model has {classes} classes")]
+    #[error("--class-weights has {found} entries, the model has {classes} classes; give one for each")]
     ClassWeights {
         /// Entries given.
         found: usize,

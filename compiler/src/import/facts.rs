@@ -8,7 +8,7 @@ use razorc_proto::Model;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
-use super::guard::guard;
+use super::guard::{guard, panic_text};
 use crate::error::ImportError;
 use crate::types::{DType, Type};
 
@@ -62,15 +62,11 @@ fn elements<T: tract_onnx::prelude::Datum + Copy>(fact: &Fact) -> Option<Vec<T>>
 
 /// Analyses a probe: a model whose inputs have fixed sizes and whose weights are inputs.
 pub fn analyse(probe: &Model) -> Result<Facts, ImportError> {
-    // Some of tract's operators panic on models that make no sense.
+    // Reading a tensor that makes no sense may panic.
     match catch_unwind(AssertUnwindSafe(|| solve(probe))) {
         Ok(Ok(facts)) => Ok(facts),
         Ok(Err(e)) => Ok(Facts { fault: Some(format!("{e:#}")), ..Facts::default() }),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let reason = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given").to_string();
-            Err(ImportError::Analysis { model: probe.graph().name().into(), reason })
-        }
+        Err(panic) => Err(ImportError::Analysis { model: probe.graph().name().into(), reason: panic_text(&*panic) }),
     }
 }
 
@@ -85,7 +81,7 @@ fn solve(probe: &Model) -> TractResult<Facts> {
     ensure!(parsed.unresolved_inputs.is_empty(), "inputs {:?} are not defined", parsed.unresolved_inputs);
     let mut model = parsed.model;
     guard(&mut model);
-    let fault = model.analyse(true).err().map(|e| format!("{e:#}"));
+    let fault = model.analyse(true).err().map(|e| e.root_cause().to_string());
     let mut values = HashMap::new();
     for (name, outlet) in parsed.outlets_by_name {
         let fact = model.outlet_fact(outlet)?;

@@ -1,4 +1,9 @@
 //! Keeps tract from folding what would not fit in memory: a few bytes of a file can ask for any number of constants.
+//!
+//! And where an operator panics, as some do on nodes that make no sense, its node is at fault and no other one.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tract_onnx::tract_hir::internal::*;
 
@@ -22,12 +27,13 @@ type Inferred = (TVec<InferenceFact>, TVec<InferenceFact>, TVec<InferenceFact>);
 impl InferenceOp for Guard {
     fn infer(&mut self, inputs: Facts, outputs: Facts, observed: Facts) -> TractResult<Inferred> {
         if inputs.iter().all(|it| it.value.is_concrete()) {
-            let types_only = self.0.infer_facts(inputs.clone(), outputs.clone(), observed.clone())?;
+            let (inputs, outputs, observed) = (inputs.clone(), outputs.clone(), observed.clone());
+            let types_only = survived(|| self.0.infer_facts(inputs, outputs, observed))?;
             if types_only.1.iter().any(|it| bytes(it).is_some_and(|it| MOST < it)) {
                 return Ok(types_only);
             }
         }
-        self.0.infer(inputs, outputs, observed)
+        survived(|| self.0.infer(inputs, outputs, observed))
     }
 
     fn infer_facts(&mut self, inputs: Facts, outputs: Facts, observed: Facts) -> TractResult<Inferred> {
@@ -49,6 +55,18 @@ impl InferenceOp for Guard {
     fn as_op_mut(&mut self) -> &mut dyn Op {
         self
     }
+}
+
+/// What `work` gives, or what it panicked with as an error.
+fn survived<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| bail!("{}", panic_text(&*panic)))
+}
+
+/// What a panic says, or the error that was unwrapped.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it makes no sense");
+    text.split_once("on an `Err` value: ").map_or(text, |it| it.1).to_string()
 }
 
 /// Bytes of a value of known shape, 8 for an element of unknown type; saturates.

@@ -9,6 +9,9 @@ use crate::ops::broadcast;
 pub fn mat_mul(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let (a, b) = (at.input(0)?, at.input(1)?);
     let (a_dims, b_dims) = (at.dims(a), at.dims(b));
+    if a_dims.is_empty() || b_dims.is_empty() {
+        return refuse("of a single number is not supported");
+    }
     if !at.is_data(b) && b_dims.len() == 2 {
         let (w, transpose) = untransposed(at, b, 0);
         at.make("linear", &[a, w], Attrs::new().with("transpose", transpose))?;

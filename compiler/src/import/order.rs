@@ -46,6 +46,9 @@ pub fn live_nodes(graph: &GraphProto) -> Result<Vec<&NodeProto>, ImportError> {
         graph.input.iter().map(|it| it.name()).chain(graph.initializer.iter().map(TensorProto::name)).collect();
     // Depth first, without recursion: a file can nest as deeply as it likes.
     let output = output_name(graph)?;
+    if !makers.contains_key(output) && !given.contains(output) {
+        return Err(ImportError::UndefinedOutput(output.into()));
+    }
     let mut order = vec![];
     let mut state = vec![Visit::New; graph.node.len()];
     let mut stack: Vec<usize> = makers.get(output).copied().into_iter().collect();

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use razorc_proto::onnx::attribute_proto::AttributeType;
 use razorc_proto::onnx::tensor_proto::DataType;
 use razorc_proto::onnx::tensor_shape_proto::Dimension;
 use razorc_proto::onnx::tensor_shape_proto::dimension::Value as Size;
 use razorc_proto::onnx::type_proto::{Tensor, Value as TypeValue};
-use razorc_proto::onnx::{GraphProto, ModelProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto};
+use razorc_proto::onnx::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+};
 use razorc_proto::{Model, TensorData};
 
 use super::facts::checked_dims;
@@ -59,7 +62,7 @@ pub fn probe(model: &Model, sizes: &Sizes<'_>) -> Result<Probe, ImportError> {
     }
     let mut small = GraphProto {
         name: graph.name.clone(),
-        node: graph.node.clone(),
+        node: graph.node.iter().map(with_fill).collect(),
         initializer: initializers,
         input: inputs,
         ..GraphProto::default()
@@ -75,6 +78,26 @@ pub fn probe(model: &Model, sizes: &Sizes<'_>) -> Result<Probe, ImportError> {
         ..ModelProto::default()
     };
     Ok(Probe { model: model.with_proto(proto), baked })
+}
+
+/// tract fills with f64 what a ConstantOfShape without a value means to fill with f32.
+fn with_fill(node: &NodeProto) -> NodeProto {
+    let mut node = node.clone();
+    if node.op_type() == "ConstantOfShape" && node.attribute.is_empty() {
+        let zero = TensorProto {
+            dims: vec![1],
+            data_type: Some(DataType::Float.into()),
+            raw_data: Some(vec![0; 4].into()),
+            ..TensorProto::default()
+        };
+        node.attribute.push(AttributeProto {
+            name: Some("value".into()),
+            r#type: Some(AttributeType::Tensor.into()),
+            t: Some(zero),
+            ..AttributeProto::default()
+        });
+    }
+    node
 }
 
 /// Inputs that are not initializers, by the model's order.
@@ -157,10 +180,19 @@ fn fix_inputs(graph: &GraphProto, sizes: &Sizes<'_>) -> Result<(Vec<ValueInfoPro
     if let Some(name) = sizes.bind.keys().find(|it| !used.contains(it.as_str())) {
         return Err(match batch_names.contains(name.as_str()) {
             true => ImportError::BindsBatch { name: name.clone() },
-            false => ImportError::NoSuchSize { name: name.clone() },
+            false => ImportError::NoSuchSize { name: name.clone(), open: names(&inputs, &batch_names) },
         });
     }
     Ok((fixed, baked))
+}
+
+/// Names of sizes, the batch apart.
+fn names(inputs: &[&ValueInfoProto], batch: &HashSet<&str>) -> Vec<String> {
+    let dims = inputs.iter().filter_map(|it| axes(it)).flatten();
+    let mut names: Vec<String> = dims.filter_map(dim_name).filter(|it| !batch.contains(it)).map(String::from).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn axes(info: &ValueInfoProto) -> Option<&[Dimension]> {

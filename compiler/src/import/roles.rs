@@ -73,7 +73,8 @@ fn matcher(pattern: &str) -> Result<GlobMatcher, ImportError> {
     Ok(glob.compile_matcher())
 }
 
-fn examples(seen: &BTreeSet<String>) -> String {
+/// What names look like, for a pattern that matches none.
+pub fn examples(seen: &BTreeSet<String>) -> String {
     let mut ends: Vec<String> =
         seen.iter().take(2).chain(seen.iter().rev().take(1)).map(|it| format!("`{it}`")).collect();
     ends.dedup();

@@ -122,7 +122,9 @@ impl<'a> Walk<'a> {
                 return Ok(());
             }
             let fault = self.facts.fault.as_deref().unwrap_or(reason);
-            return Err(ImportError::Shapes(format!("{}: {fault}", label(node))));
+            let inputs = node.input.iter().filter_map(|it| self.facts.ty(it)).map(Type::to_string);
+            let inputs = inputs.collect::<Vec<_>>().join(", ");
+            return Err(ImportError::Shapes(format!("{} ({} of {inputs}): {fault}", label(node), node.op_type())));
         }
         if let Err(Refused(reason)) = outcome {
             let (op, opset) = (node.op_type().to_string(), self.opset);
