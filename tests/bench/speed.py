@@ -10,7 +10,7 @@ import json, os, statistics, subprocess, sys, tempfile, time
 os.environ["OMP_NUM_THREADS"] = "2"
 import numpy as np, torch, torchvision
 
-ROUNDS, STEPS, BATCH = 5, 6, 8
+ROUNDS, STEPS, BATCH = 3, 4, 8
 torch.set_num_threads(2)
 
 
