@@ -169,7 +169,7 @@ fn a_head_can_start_at_any_value() {
     assert_eq!(values(&exported, "razorc.head.bias"), [1.0, 2.0, 3.0]);
 
     let refused = |preparation| prepare(&model, &preparation).unwrap_err().to_string();
-    assert_eq!(refused(at("nowhere", 3)), "there is no value `nowhere` in the model, so no head can start there");
+    assert!(refused(at("nowhere", 3)).starts_with("no node of the model makes `nowhere`, so no head can start there"));
     assert_eq!(refused(at("sum.relu", 0)), "a head at `sum.relu` needs a number of classes (`--classes N`)");
 }
 
@@ -188,7 +188,7 @@ fn a_head_that_cannot_be_replaced_is_named() {
     assert_eq!(
         error.to_string(),
         "cannot replace the classifier: y (Tanh) stands between the output and any Gemm, MatMul or 1x1 Conv; \
-         `--head-at VALUE` puts a fresh head at a value"
+         `--head-at VALUE` puts a fresh head at a value, and `razorc inspect MODEL --after import` lists the values"
     );
     let too_many = prepare(&cnn(), &classes(u64::MAX / 4)).unwrap_err().to_string();
     assert!(too_many.contains("is too large"), "{too_many}");

@@ -66,7 +66,9 @@ fn survived<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it makes no sense");
-    text.split_once("on an `Err` value: ").map_or(text, |it| it.1).to_string()
+    let text = text.split_once("on an `Err` value: ").map_or(text, |it| it.1);
+    // With RUST_BACKTRACE set, tract's errors end in their backtraces.
+    text.split_once("\n\nStack backtrace:").map_or(text, |it| it.0).trim_end().to_string()
 }
 
 /// Bytes of a value of known shape, 8 for an element of unknown type; saturates.
