@@ -253,10 +253,7 @@ fn blobs(program: &Program, weights: &BTreeMap<String, Weight>) -> Result<Vec<Op
             return Ok(None);
         }
         let weight = &weights[&resident.name];
-        let values = weight.values().map_err(|e| CompileError::Weight(resident.name.clone(), e))?;
-        let mut bytes = Vec::with_capacity(4 * values.len());
-        values.iter().for_each(|it| bytes.extend_from_slice(&it.to_le_bytes()));
-        Ok(Some(bytes))
+        weight.bytes().map(Some).map_err(|e| CompileError::Weight(resident.name.clone(), e))
     };
     program.residents.iter().map(blob).collect()
 }

@@ -136,10 +136,10 @@ impl Trainer {
         by_initializer(&self.message, |idx| Some(self.arena.resident(&self.program, idx)))
     }
 
-    /// A weight, statistic or optimizer state with a value that is infinite or not a number.
+    /// A trained weight, statistic or optimizer state with a value that is infinite or not a number.
     pub fn not_finite(&self) -> Option<&str> {
         let finite = |bytes: &[u8]| bytes.chunks_exact(4).all(|it| float(it).is_finite());
-        self.residents().find(|(.., bytes)| !finite(bytes)).map(|(name, ..)| name)
+        self.residents().find(|(_, role, bytes)| *role != Role::Frozen && !finite(bytes)).map(|(name, ..)| name)
     }
 
     /// Forgets the optimizer's state, as if it had never stepped.

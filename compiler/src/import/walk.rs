@@ -19,7 +19,7 @@ use crate::graph::{Graph, Phase, Value};
 use crate::ops;
 use crate::options::Options;
 use crate::step::scalar_step;
-use crate::types::Type;
+use crate::types::{DType, Type};
 
 /// State of the walk.
 pub struct Walk<'a> {
@@ -151,15 +151,22 @@ impl<'a> Walk<'a> {
         if let Some(value) = self.values.get(name) {
             return Ok(*value);
         }
-        let constant = match self.initializers.get(name) {
-            Some(tensor) => return self.declare_weight(name, tensor, reading),
-            None => self
-                .facts
-                .floats(name)
-                .ok_or_else(|| Refused(format!("reads `{name}`, which is no tensor of floats")))?,
+        if let Some(tensor) = self.initializers.get(name).filter(|it| is_float(it)) {
+            return self.declare_weight(name, tensor, reading);
+        }
+        let no_tensor = || Refused(format!("reads `{name}`, which is no tensor of floats, integers or truths"));
+        let ty = self.facts.ty(name).ok_or_else(no_tensor)?;
+        let (ints, floats) = (|| self.facts.ints(name), || self.facts.floats(name));
+        let source = match ty {
+            Type::Dense { dtype: DType::F32, .. } => floats().map(Source::Values),
+            Type::Dense { dtype: DType::I64, .. } => ints().map(Source::Integers),
+            Type::Dense { dtype: DType::Bool, .. } => {
+                ints().map(|it| Source::Truths(it.into_iter().map(|it| it != 0).collect()))
+            }
+            _ => None,
         };
-        let dims = self.facts.ty(name).map(|it| it.dims().to_vec()).unwrap_or_default();
-        Ok(self.declare(name, "frozen", Weight { dims, source: Source::Values(constant), initializer: None }))
+        let weight = Weight { dims: ty.dims().to_vec(), source: source.ok_or_else(no_tensor)?, initializer: None };
+        Ok(self.declare(name, "frozen", weight))
     }
 
     fn declare_weight(&mut self, name: &str, tensor: &TensorProto, reading: Reading) -> Result<Value, Refused> {
@@ -180,7 +187,7 @@ impl<'a> Walk<'a> {
 
     /// Declares a tensor that has values before the first step.
     pub fn declare(&mut self, name: &str, role: &str, weight: Weight) -> Value {
-        let value = self.graph.declare(role, name, Type::f32(&weight.dims));
+        let value = self.graph.declare(role, name, weight.ty());
         self.weights.insert(self.graph.name(value).to_string(), weight);
         self.values.insert(name.to_string(), value);
         value
