@@ -104,7 +104,7 @@ pub struct Razor {
     pub ends: bool,
     /// Prune what smooth activations and normalization read.
     pub smooth: bool,
-    /// The published mask rule (all ties kept, f32, ends pruned), for comparison; nothing is packed.
+    /// The published mask rule (all ties kept, f32), for comparison; nothing is packed.
     pub reference: bool,
 }
 

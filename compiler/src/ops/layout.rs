@@ -44,7 +44,7 @@ pub const OPS: &[OpDef] = &[
         }),
         weight: None,
         estimates: &[],
-        batch: Batch::When(|_, attrs, together| together[0] && attrs.ints("perm").first() == Some(&0)),
+        batch: Batch::Moves(|_, attrs, axis| attrs.ints("perm").iter().position(|&it| it == axis as i64)),
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -72,9 +72,9 @@ pub const OPS: &[OpDef] = &[
         }),
         weight: None,
         estimates: &[],
-        batch: Batch::When(|operands, attrs, together| {
-            let whole = slice(operands, attrs).is_ok_and(|it| it[0].dims().first() == operands[0].dims().first());
-            together[0] && whole
+        batch: Batch::Moves(|operands, attrs, axis| {
+            let whole = slice(operands, attrs).is_ok_and(|it| it[0].dims()[axis] == operands[0].dims()[axis]);
+            whole.then_some(axis)
         }),
         writes: nothing,
         lower: Lower::Instruction,
