@@ -43,28 +43,29 @@ pub enum Whole {
     NotSmaller,
 }
 
-/// Replaces saved tensors by pruned copies where that is allowed and smaller; says what it did.
-pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
+/// Replaces saved tensors by pruned copies where that is allowed and smaller.
+pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) {
+    for (saved, outcome) in outcomes(graph, razor, batch) {
+        if let Ok(sparsity) = outcome {
+            prune(graph, saved, sparsity, razor, batch);
+        }
+    }
+}
+
+/// What the pass makes of every saved tensor of a graph.
+pub fn decisions(graph: &Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
+    let named = |(saved, outcome)| Decision { value: graph.name(saved).to_string(), outcome };
+    outcomes(graph, razor, batch).into_iter().map(named).collect()
+}
+
+fn outcomes(graph: &Graph, razor: &Razor, batch: u64) -> Vec<(Value, Result<Sparsity, Whole>)> {
     let globs: Vec<(GlobMatcher, Sparsity)> = razor
         .sparsity_for
         .iter()
         .filter_map(|(glob, sparsity)| Some((Glob::new(glob).ok()?.compile_matcher(), *sparsity)))
         .collect();
     let facts = Facts::new(graph, batch);
-    let decisions: Vec<(Value, Decision)> = graph
-        .saves()
-        .into_iter()
-        .map(|saved| {
-            let outcome = decide(graph, saved, razor, &globs, &facts);
-            (saved, Decision { value: graph.name(saved).to_string(), outcome })
-        })
-        .collect();
-    for (saved, decision) in &decisions {
-        if let Ok(sparsity) = decision.outcome {
-            prune(graph, *saved, sparsity, razor, batch);
-        }
-    }
-    decisions.into_iter().map(|it| it.1).collect()
+    graph.saves().into_iter().map(|saved| (saved, decide(graph, saved, razor, &globs, &facts))).collect()
 }
 
 /// What decisions need to know of the whole graph.
