@@ -231,7 +231,12 @@ fn origin(model: &Model, options: &Options) -> program::Origin {
 }
 
 fn preparation(options: &Options) -> program::Preparation {
-    program::Preparation { classes: options.classes, head_at: options.head_at.clone(), seed: options.seed }
+    program::Preparation {
+        classes: options.classes,
+        head_at: options.head_at.clone(),
+        seed: options.seed,
+        untie_shared: options.untie_shared,
+    }
 }
 
 fn blobs(program: &Program, weights: &BTreeMap<String, Weight>) -> Result<Vec<Option<Vec<u8>>>, CompileError> {

@@ -21,6 +21,8 @@ pub struct Options {
     pub head_at: String,
     /// Train the fresh head alone.
     pub head_only: bool,
+    /// Give every node that reads a shared weight its own copy.
+    pub untie_shared: bool,
     /// What is minimized.
     pub loss: Loss,
     /// Share of the target spread over all classes, for cross entropy.
@@ -160,6 +162,7 @@ impl Default for Options {
             classes: 0,
             head_at: String::new(),
             head_only: false,
+            untie_shared: false,
             loss: Loss::CrossEntropy,
             label_smoothing: 0.0,
             class_weights: vec![],
