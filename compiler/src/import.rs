@@ -18,6 +18,7 @@ mod prediction;
 mod probe;
 mod reduce;
 mod roles;
+mod row_norm;
 mod softmax;
 mod walk;
 mod weights;
@@ -50,6 +51,7 @@ pub(crate) mod rules {
     pub use super::norm::*;
     pub use super::pool::*;
     pub use super::reduce::*;
+    pub use super::row_norm::*;
     pub use super::softmax::*;
 }
 

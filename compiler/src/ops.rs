@@ -13,6 +13,7 @@ mod optimizer;
 mod packing;
 mod pool;
 mod reduce;
+mod row_norm;
 mod rules;
 mod softmax;
 mod source;
@@ -70,6 +71,8 @@ pub enum Estimate {
     Safe,
     /// Only when forced: measured to destroy the gradient of smooth activations.
     Forced,
+    /// When forced, and by the published rule, which prunes what its authors prune.
+    Reference,
 }
 
 /// What an op does to the batch axis.
@@ -108,6 +111,7 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("loss", loss::OPS),
     ("packing", packing::OPS),
     ("optimizer", optimizer::OPS),
+    ("row_norm", row_norm::OPS),
 ];
 
 /// Every row.

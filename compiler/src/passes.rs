@@ -4,6 +4,7 @@ pub mod back_razor;
 pub mod batch_statistics;
 pub mod dead_code;
 pub mod evaluation;
+pub mod norm_from_output;
 pub mod rebuild_views;
 pub mod samples;
 
@@ -36,12 +37,20 @@ pub const CLEANING: &[Pass] = &[
 ];
 
 /// Passes that prune what is saved.
-pub const STEP: &[Pass] = &[Pass {
-    name: "back-razor",
-    run: |graph, options| {
-        back_razor::run(graph, &options.razor, options.batch);
+pub const STEP: &[Pass] = &[
+    Pass {
+        name: "norm-from-output",
+        run: |graph, options| {
+            norm_from_output::run(graph, &options.razor);
+        },
     },
-}];
+    Pass {
+        name: "back-razor",
+        run: |graph, options| {
+            back_razor::run(graph, &options.razor, options.batch);
+        },
+    },
+];
 
 /// Passes that make the evaluation graph of a forward phase.
 pub const EVALUATION: &[Pass] = &[Pass { name: "evaluation", run: |graph, _| evaluation::run(graph) }];
