@@ -13,6 +13,7 @@ mod optimizer;
 mod packing;
 mod pool;
 mod reduce;
+mod row_norm;
 mod rules;
 mod softmax;
 mod source;
@@ -70,7 +71,7 @@ pub enum Estimate {
     Safe,
     /// Only when forced: measured to destroy the gradient of smooth activations.
     Forced,
-    /// Only by the published rule, which also prunes what attention and normalization save.
+    /// When forced, and by the published rule, which also prunes what attention and normalization save.
     Published,
 }
 
@@ -112,6 +113,7 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("loss", loss::OPS),
     ("packing", packing::OPS),
     ("optimizer", optimizer::OPS),
+    ("row_norm", row_norm::OPS),
 ];
 
 /// Every row.
