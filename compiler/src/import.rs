@@ -5,6 +5,7 @@
 mod activation;
 mod constant;
 mod conv;
+mod einsum;
 mod elementwise;
 mod facts;
 mod guard;
@@ -16,8 +17,12 @@ mod order;
 mod pool;
 mod prediction;
 mod probe;
+mod rearrange;
+mod recurrent;
 mod reduce;
+mod resize;
 mod roles;
+mod shapes;
 mod softmax;
 mod walk;
 mod weights;
@@ -44,12 +49,16 @@ pub(crate) mod rules {
     pub use super::activation::*;
     pub use super::constant::*;
     pub use super::conv::*;
+    pub use super::einsum::einsum;
     pub use super::elementwise::*;
     pub use super::layout::*;
     pub use super::linear::*;
     pub use super::norm::*;
     pub use super::pool::*;
+    pub use super::rearrange::*;
+    pub use super::recurrent::{gru, lstm, rnn};
     pub use super::reduce::*;
+    pub use super::resize::{resize, upsample};
     pub use super::softmax::*;
 }
 

@@ -26,8 +26,10 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool2d;
 pub mod reduce;
+pub mod resize;
 pub mod softmax;
 pub mod topk;
+pub mod volume;
 pub mod wide;
 pub mod window;
 

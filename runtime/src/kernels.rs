@@ -17,8 +17,10 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool;
 pub mod reduce;
+pub mod resize;
 pub mod softmax;
 mod strides;
+pub mod volume;
 mod window;
 
 /// One instruction's computation. All sizes agree with the types of its operands and results.
@@ -93,6 +95,16 @@ pub enum Kernel {
     /// `adam` and `adamw`.
     Adam(optimizer::Adam),
     BatchNormUpdate(optimizer::BatchNormUpdate),
+    ConvTransposeWeightGrad(conv::Conv),
+    VolumeConv(volume::Conv),
+    VolumeConvInputGrad(volume::Conv),
+    VolumeConvWeightGrad(volume::Conv),
+    VolumeMaxPool(volume::Pool),
+    VolumeMaxPoolGrad(volume::Pool),
+    VolumeAvgPool(volume::Pool),
+    VolumeAvgPoolGrad(volume::Pool),
+    Resize(resize::Resize),
+    ResizeGrad(resize::Resize),
 }
 
 impl Kernel {
@@ -132,8 +144,35 @@ const CONV: &[&str] = &["strides", "pads", "dilations", "groups"];
 const CONV_GRAD: &[&str] = &["strides", "pads", "dilations", "groups", "shape"];
 const MAX_POOL: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil"];
 const MAX_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "shape"];
-const AVG_POOL: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad"];
-const AVG_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad", "shape"];
+const AVG_POOL: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "count_include_pad"];
+const AVG_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "count_include_pad", "shape"];
+const RESIZE: &[&str] = &[
+    "axis",
+    "size",
+    "scale",
+    "mode",
+    "coordinates",
+    "cubic",
+    "exclude_outside",
+    "antialias",
+    "start",
+    "end",
+    "outside",
+];
+const RESIZE_GRAD: &[&str] = &[
+    "axis",
+    "size",
+    "scale",
+    "mode",
+    "coordinates",
+    "cubic",
+    "exclude_outside",
+    "antialias",
+    "start",
+    "end",
+    "outside",
+    "shape",
+];
 const LRN: &[&str] = &["size", "alpha", "beta", "bias"];
 const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay"];
 
@@ -208,4 +247,8 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("adam", ADAM, optimizer::adam),
     ("adamw", ADAM, optimizer::adamw),
     ("batch_norm_update", &["momentum", "epsilon", "count"], optimizer::batch_norm_update),
+    ("conv_transpose", CONV_GRAD, conv::conv_input_grad),
+    ("conv_transpose_weight_grad", CONV_GRAD, conv::conv_transpose_weight_grad),
+    ("resize", RESIZE, resize::resize),
+    ("resize_grad", RESIZE_GRAD, resize::resize_grad),
 ];

@@ -15,10 +15,12 @@ mod optimizer;
 mod pack;
 mod pool;
 mod reduce;
+mod resize;
 mod softmax;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 use tensor::Args;
 pub use tensor::Tensor;
@@ -206,5 +208,15 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Sgd(it) => optimizer::sgd(it, args),
         Kernel::Adam(it) => optimizer::adam(it, args),
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, args),
+        Kernel::ConvTransposeWeightGrad(it) => vec![conv::transpose_weight_grad(it, args)],
+        Kernel::VolumeConv(it) => vec![volume::conv(it, args)],
+        Kernel::VolumeConvInputGrad(it) => vec![volume::input_grad(it, args)],
+        Kernel::VolumeConvWeightGrad(it) => vec![volume::weight_grad(it, args)],
+        Kernel::VolumeMaxPool(it) => volume::max(it, args),
+        Kernel::VolumeMaxPoolGrad(it) => vec![volume::max_grad(it, args)],
+        Kernel::VolumeAvgPool(it) => vec![volume::avg(it, args)],
+        Kernel::VolumeAvgPoolGrad(it) => vec![volume::avg_grad(it, args)],
+        Kernel::Resize(it) => vec![resize::resize(it, args)],
+        Kernel::ResizeGrad(it) => vec![resize::grad(it, args)],
     }
 }
