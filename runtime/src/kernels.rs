@@ -71,7 +71,7 @@ pub enum Kernel {
     Reduce(reduce::Reduce),
     Expand(reduce::Expand),
     /// `reshape` that could not share storage.
-    Copy(elementwise::Flat),
+    Copy(layout::Copy),
     /// `transpose` and `slice`.
     StridedRead(layout::StridedRead),
     /// `pad` and `unslice`.

@@ -57,7 +57,7 @@ pub enum Which {
 impl<'a> Reference<'a> {
     /// All residents are zeros until they are set.
     pub fn new(program: &'a Program) -> Reference<'a> {
-        let residents = program.residents().iter().map(|it| Tensor::zeros(it.ty().dims())).collect();
+        let residents = program.residents().iter().map(|it| Tensor::zeros_of(it.ty())).collect();
         Reference { program, precision: Precision::F64, residents, given: HashMap::new(), made: HashMap::new() }
     }
 

@@ -62,6 +62,9 @@ struct UpdateOptions {
     /// What is trained in batch normalization: nothing, scale and bias, or also the statistics
     #[arg(long, value_enum, default_value_t = BatchNormWord::Frozen)]
     batch_norm: BatchNormWord,
+    /// Give every node that reads a shared weight its own copy, instead of training it as one
+    #[arg(long)]
+    untie_shared: bool,
     /// Let the model's dropout layers drop
     #[arg(long)]
     dropout: bool,
@@ -149,6 +152,7 @@ impl CompileOptions {
             classes: self.classes,
             head_at: self.head_at.clone(),
             head_only: self.head_only,
+            untie_shared: self.update.untie_shared,
             loss: match self.loss.loss {
                 LossWord::CrossEntropy => Loss::CrossEntropy,
                 LossWord::Mse => Loss::MeanSquaredError,

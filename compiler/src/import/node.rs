@@ -7,7 +7,7 @@ use super::walk::Walk;
 use super::weights::{Source, Weight};
 use crate::attrs::Attrs;
 use crate::graph::{NodeId, Value};
-use crate::types::Type;
+use crate::types::{DType, Type};
 
 /// How an ONNX node becomes nodes of the graph. The rule binds the node's first output, or says why it cannot.
 pub type ImportRule = fn(&mut At<'_, '_>) -> Result<(), Refused>;
@@ -80,6 +80,34 @@ impl<'w, 'a> At<'w, 'a> {
             ty if ty.is_f32() && 0 < ty.elements() => Ok(value),
             ty if ty.is_f32() => refuse(format!("reads `{name}`, which is empty: {ty}")),
             ty => refuse(format!("reads `{name}`, which is {ty}; only f32 is supported")),
+        }
+    }
+
+    /// Input `slot` as a tensor of floats, integers or truths.
+    pub fn any(&mut self, slot: usize) -> Result<Value, Refused> {
+        let name = self.input_name(slot)?.to_string();
+        let value = self.walk.value(&name, Reading::Operand)?;
+        match self.walk.graph.ty(value) {
+            ty if ty.elements() == 0 => refuse(format!("reads `{name}`, which is empty: {ty}")),
+            Type::Dense { dtype: DType::F32 | DType::I64 | DType::Bool, .. } => Ok(value),
+            ty => refuse(format!("reads `{name}`, which is {ty}; f32, i64 and bool are supported")),
+        }
+    }
+
+    /// Input `slot` as a tensor of this element type.
+    pub fn input_of(&mut self, slot: usize, dtype: DType) -> Result<Value, Refused> {
+        let value = self.any(slot)?;
+        match self.walk.graph.ty(value) {
+            Type::Dense { dtype: found, .. } if *found == dtype => Ok(value),
+            ty => refuse(format!("reads `{}`, which is {ty}; {dtype} is needed", self.input_name(slot)?)),
+        }
+    }
+
+    /// Element type of a dense value in the graph.
+    pub fn dtype(&self, value: Value) -> Option<DType> {
+        match self.walk.graph.ty(value) {
+            Type::Dense { dtype, .. } => Some(*dtype),
+            _ => None,
         }
     }
 

@@ -36,7 +36,7 @@ pub const OPS: &[OpDef] = &[
         shape: matmul,
         gradient: Gradient::Rule(matmul_vjp),
         weight: None,
-        estimates: &[],
+        estimates: &[(0, Estimate::Published), (1, Estimate::Published)],
         batch: Batch::When(|operands, attrs, together| {
             let rank = operands[0].rank().max(operands[1].rank());
             if rank == 2 {

@@ -9,6 +9,31 @@ use crate::kernels::Kernel;
 use crate::kernels::loss::CrossEntropy;
 use crate::kernels::optimizer::{Adam, Sgd};
 use crate::pool::{Pool, Team};
+use crate::types::DType;
+
+/// Says `$body` for the element type of a tensor.
+macro_rules! each_type {
+    ($element:expr, $T:ident => $body:expr) => {
+        match $element {
+            DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            DType::U8 | DType::Bool => {
+                type $T = u8;
+                $body
+            }
+        }
+    };
+}
 
 /// Runs one instruction.
 pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
@@ -61,11 +86,23 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::MaskedScale(it) => elementwise::masked_scale(pool, it, x(0), bits(1), y()),
         Kernel::Dropout(it) => dropout::dropout(pool, it, x(0), x(1)[0], any(step, 0), any(step, 1)),
         Kernel::Reduce(it) => reduce::reduce(pool, it, x(0), y()),
-        Kernel::Expand(it) => broadcast::expand(pool, it, x(0), y()),
-        Kernel::Copy(_) => layout::copy(pool, x(0), y()),
-        Kernel::StridedRead(it) => layout::strided_read(pool, it, x(0), y()),
-        Kernel::StridedWrite(it) => layout::strided_write(pool, it, x(0), y()),
-        Kernel::Concat(it) => layout::concat(pool, it, x, y()),
+        Kernel::Expand(it) if it.element == DType::F32 => {
+            let scale = it.scale as f32;
+            broadcast::expand(pool, it, x(0), y(), move |x| x * scale);
+        }
+        Kernel::Expand(it) => each_type!(it.element, T => {
+            broadcast::expand::<T>(pool, it, step.operand(0), step.result(0), |x| x);
+        }),
+        Kernel::Copy(it) => each_type!(it.element, T => layout::copy::<T>(pool, step.operand(0), step.result(0))),
+        Kernel::StridedRead(it) => each_type!(it.element, T => {
+            layout::strided_read::<T>(pool, it, step.operand(0), step.result(0));
+        }),
+        Kernel::StridedWrite(it) => each_type!(it.element, T => {
+            layout::strided_write::<T>(pool, it, step.operand(0), step.result(0), it.value as T);
+        }),
+        Kernel::Concat(it) => each_type!(it.element, T => {
+            layout::concat::<T>(pool, it, |slot| step.operand(slot), step.result(0));
+        }),
         Kernel::Softmax(it) => softmax::softmax(pool, it, x(0), y()),
         Kernel::SoftmaxGrad(it) => softmax::softmax_grad(pool, it, operands(step), y()),
         Kernel::LogSoftmax(it) => softmax::log_softmax(pool, it, x(0), y()),
