@@ -5,6 +5,7 @@
 mod activation;
 mod constant;
 mod conv;
+mod einsum;
 mod elementwise;
 mod facts;
 mod guard;
@@ -17,9 +18,13 @@ mod order;
 mod pool;
 mod prediction;
 mod probe;
+mod rearrange;
+mod recurrent;
 mod reduce;
+mod resize;
 mod roles;
 mod row_norm;
+mod shapes;
 mod softmax;
 mod versions;
 mod walk;
@@ -50,12 +55,16 @@ pub(crate) mod rules {
     pub use super::activation::*;
     pub use super::constant::*;
     pub use super::conv::*;
+    pub use super::einsum::einsum;
     pub use super::elementwise::*;
     pub use super::layout::*;
     pub use super::linear::*;
     pub use super::norm::*;
     pub use super::pool::*;
+    pub use super::rearrange::*;
+    pub use super::recurrent::{gru, lstm, rnn};
     pub use super::reduce::*;
+    pub use super::resize::{resize, upsample};
     pub use super::row_norm::*;
     pub use super::softmax::*;
 }

@@ -13,6 +13,7 @@ mod optimizer;
 mod packing;
 mod pool;
 mod reduce;
+mod resize;
 mod row_norm;
 mod rules;
 mod softmax;
@@ -26,8 +27,8 @@ use crate::autodiff::Vjp;
 use crate::import::ImportRule;
 use crate::types::Type;
 
+pub(crate) use conv::window;
 pub use rules::ShapeError;
-pub(crate) use rules::broadcast;
 
 /// A row of the table. A struct literal has no defaults: a forgotten column does not compile.
 pub struct OpDef {
@@ -108,6 +109,7 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("activation", activation::OPS),
     ("elementwise", elementwise::OPS),
     ("reduce", reduce::OPS),
+    ("resize", resize::OPS),
     ("layout", layout::OPS),
     ("softmax", softmax::OPS),
     ("loss", loss::OPS),

@@ -9,6 +9,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
 use super::guard::{guard, panic_text};
+use super::shapes;
 use crate::error::ImportError;
 use crate::types::{DType, Type};
 
@@ -76,6 +77,7 @@ fn solve(probe: &Model) -> TractResult<Facts> {
         let outputs = node.output.iter().filter(|it| !it.is_empty()).count();
         Ok((expand(BatchNorm { outputs }), vec![]))
     });
+    shapes::register(&mut onnx);
     let probe = onnx.proto_model_for_read(&mut &*probe.encode())?;
     let parsed = onnx.parse(&probe, None)?;
     ensure!(parsed.unresolved_inputs.is_empty(), "inputs {:?} are not defined", parsed.unresolved_inputs);

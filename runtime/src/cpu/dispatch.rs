@@ -2,7 +2,7 @@
 
 use super::{
     activation, broadcast, channels, conv, dropout, elementwise, layout, linear, loss, lrn, norm, optimizer, pack,
-    pool2d, reduce, row_norm, softmax, topk,
+    pool2d, reduce, resize, row_norm, softmax, topk, volume,
 };
 use crate::arena::{Element, Step};
 use crate::kernels::Kernel;
@@ -134,6 +134,22 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
             row_norm_grad(team, it, source, rstd, step);
         }
         Kernel::RowNormGradFromOutput(it) => row_norm_grad(team, it, row_norm::Source::Output(x(1)), 2, step),
+        Kernel::ConvTransposeWeightGrad(it) => conv::conv_weight_grad(team, it, x(1), x(0), y()),
+        Kernel::VolumeConv(it) => volume::conv(pool, it, x(0), x(1), bias(it.bias), y()),
+        Kernel::VolumeConvInputGrad(it) => volume::conv_input_grad(pool, it, x(0), x(1), y()),
+        Kernel::VolumeConvWeightGrad(it) => volume::conv_weight_grad(pool, it, x(it.slots[0]), x(it.slots[1]), y()),
+        Kernel::VolumeMaxPool(it) if it.wide => {
+            volume::max_pool::<i32>(pool, it, x(0), step.wanted(0), step.wanted(1));
+        }
+        Kernel::VolumeMaxPool(it) => volume::max_pool::<u8>(pool, it, x(0), step.wanted(0), step.wanted(1)),
+        Kernel::VolumeMaxPoolGrad(it) if it.wide => {
+            volume::max_pool_grad::<i32>(pool, it, x(0), step.operand(1), y());
+        }
+        Kernel::VolumeMaxPoolGrad(it) => volume::max_pool_grad::<u8>(pool, it, x(0), step.operand(1), y()),
+        Kernel::VolumeAvgPool(it) => volume::avg_pool(pool, it, x(0), y()),
+        Kernel::VolumeAvgPoolGrad(it) => volume::avg_pool_grad(pool, it, x(0), y()),
+        Kernel::Resize(it) => resize::resize(pool, it, x(0), y()),
+        Kernel::ResizeGrad(it) => resize::resize_grad(pool, it, x(0), y()),
     }
 }
 
