@@ -24,7 +24,7 @@ pub enum ImportError {
     #[error("the model's shapes do not fit together: {0}")]
     Shapes(String),
     #[error(
-        "opset {0} is not supported; razorc reads opsets 7 to 22 (convert the model with `onnx.version_converter`)"
+        "opset {0} is not supported; razorc reads opsets 7 to 23 (convert the model with `onnx.version_converter`)"
     )]
     Opset(i64),
     #[error("the model has functions of its own ({}); export it with functions inlined", .0.join(", "))]

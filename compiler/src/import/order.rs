@@ -24,7 +24,7 @@ pub fn opset(model: &ModelProto) -> Result<i64, ImportError> {
     }
     let ours = model.opset_import.iter().filter(|it| matches!(it.domain(), "" | "ai.onnx"));
     let opset = ours.map(|it| it.version()).max().unwrap_or(1);
-    if (7..=22).contains(&opset) { Ok(opset) } else { Err(ImportError::Opset(opset)) }
+    if (7..=23).contains(&opset) { Ok(opset) } else { Err(ImportError::Opset(opset)) }
 }
 
 /// The output that is trained: the first one.
