@@ -99,11 +99,13 @@ pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> 
     let mut eval = imported.graph.clone();
     let output = passes::evaluation::result(&eval, imported.output);
     run(passes::EVALUATION, &mut eval, options);
+    run(passes::LIFTS, &mut eval, options);
     let ends = step::add_loss(&mut eval, output, options)?;
     let mut task = task(&eval, &imported.inputs, &ends, options);
 
     let mut dense = imported.graph;
     run(passes::FORWARD, &mut dense, options);
+    run(passes::LIFTS, &mut dense, options);
     let ends = step::add_loss(&mut dense, imported.output, options)?;
     step::add_backward(&mut dense, ends.loss, &options.optimizer)?;
     run(passes::CLEANING, &mut dense, options);
@@ -136,7 +138,7 @@ pub fn text_after(model: &Model, options: &Options, stage: &str) -> Result<Strin
         passes::apply(pass, &mut graph, options);
         return Ok(graph.to_string());
     }
-    for pass in passes::FORWARD {
+    for pass in passes::FORWARD.iter().chain(passes::LIFTS) {
         passes::apply(pass, &mut graph, options);
         if pass.name == stage {
             return Ok(graph.to_string());
