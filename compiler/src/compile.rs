@@ -11,7 +11,7 @@ use crate::import::{Imported, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{Loss, OptimizerKind, Options};
 use crate::passes::back_razor::{self, Decision};
-use crate::passes::{self, Pass};
+use crate::passes::{self, Pass, norm_from_output};
 use crate::prepare::prepare;
 use crate::schedule::schedule;
 use crate::sizes::{self, SizeError};
@@ -28,6 +28,8 @@ pub struct Compiled {
     pub dense: Memory,
     /// What became of every saved tensor.
     pub decisions: Vec<Decision>,
+    /// What the gradient of every normalization reads.
+    pub norms: Vec<norm_from_output::Decision>,
 }
 
 /// Why a model cannot become a trainer.
@@ -65,6 +67,8 @@ pub struct Graphs {
     pub eval: Graph,
     /// What became of every saved tensor.
     pub decisions: Vec<Decision>,
+    /// What the gradient of every normalization reads.
+    pub norms: Vec<norm_from_output::Decision>,
     /// What declarations are filled with.
     pub weights: BTreeMap<String, Weight>,
     /// Names that tie the graphs to their caller.
@@ -86,7 +90,7 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let dense = report::memory(&lower(dense, eval, graphs.task.clone(), |_| None), dense, eval, &graphs.dense);
     program.origin = Some(origin(model, options));
     let blobs = blobs(&program, &graphs.weights)?;
-    Ok(Compiled { program, blobs, dense, decisions: graphs.decisions })
+    Ok(Compiled { program, blobs, dense, decisions: graphs.decisions, norms: graphs.norms })
 }
 
 /// The graphs that a model becomes.
@@ -114,6 +118,8 @@ pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> 
     }
 
     let mut train = dense.clone();
+    let norms = norm_from_output::run(&mut train, &options.razor);
+    passes::check("norm-from-output", &train);
     let decisions = back_razor::run(&mut train, &options.razor, options.batch);
     passes::check("back-razor", &train);
     let kept = kept(&eval, &task, true);
@@ -124,7 +130,7 @@ pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> 
     if !options.class_weights.is_empty() {
         weights.insert(CLASS_WEIGHTS.into(), Weight::vector(options.class_weights.clone()));
     }
-    Ok(Graphs { dense, train, eval, decisions, weights, task })
+    Ok(Graphs { dense, train, eval, decisions, norms, weights, task })
 }
 
 /// Text of the training graph after a stage: `import`, a pass, `autodiff`; or of `evaluation`.

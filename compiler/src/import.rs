@@ -19,6 +19,7 @@ mod prediction;
 mod probe;
 mod reduce;
 mod roles;
+mod row_norm;
 mod softmax;
 mod walk;
 mod weights;
@@ -52,6 +53,7 @@ pub(crate) mod rules {
     pub use super::norm::*;
     pub use super::pool::*;
     pub use super::reduce::*;
+    pub use super::row_norm::*;
     pub use super::softmax::*;
 }
 

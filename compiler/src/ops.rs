@@ -14,6 +14,7 @@ mod optimizer;
 mod packing;
 mod pool;
 mod reduce;
+mod row_norm;
 mod rules;
 mod softmax;
 mod source;
@@ -71,6 +72,8 @@ pub enum Estimate {
     Safe,
     /// Only when forced: measured to destroy the gradient of smooth activations.
     Forced,
+    /// When forced, and by the published rule, which prunes what its authors prune.
+    Reference,
 }
 
 /// What an op does to the batch axis.
@@ -110,6 +113,7 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("loss", loss::OPS),
     ("packing", packing::OPS),
     ("optimizer", optimizer::OPS),
+    ("row_norm", row_norm::OPS),
 ];
 
 /// Every row.

@@ -106,6 +106,11 @@ pub struct Razor {
     pub smooth: bool,
     /// The published mask rule (all ties kept, f32, ends pruned), for comparison; nothing is packed.
     pub reference: bool,
+    /// By the published rule too, keep whole what the first and the last layer and the last normalization read, as its
+    /// authors do for vision transformers.
+    pub reference_body: bool,
+    /// Compute gradients of normalization from its exact input, never from its pruned output.
+    pub exact_norm: bool,
 }
 
 /// A fraction in parts per million, so that counts of kept elements are exact.
@@ -196,6 +201,8 @@ impl Default for Razor {
             ends: false,
             smooth: false,
             reference: false,
+            reference_body: false,
+            exact_norm: false,
         }
     }
 }

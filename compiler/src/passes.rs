@@ -10,6 +10,7 @@ pub mod lift_gelu;
 pub mod lift_layer_norm;
 pub mod lift_rms_norm;
 pub mod lift_silu;
+pub mod norm_from_output;
 mod pattern;
 pub mod rebuild_views;
 pub mod samples;
@@ -61,12 +62,20 @@ pub const CLEANING: &[Pass] = &[
 ];
 
 /// Passes that prune what is saved.
-pub const STEP: &[Pass] = &[Pass {
-    name: "back-razor",
-    run: |graph, options| {
-        back_razor::run(graph, &options.razor, options.batch);
+pub const STEP: &[Pass] = &[
+    Pass {
+        name: "norm-from-output",
+        run: |graph, options| {
+            norm_from_output::run(graph, &options.razor);
+        },
     },
-}];
+    Pass {
+        name: "back-razor",
+        run: |graph, options| {
+            back_razor::run(graph, &options.razor, options.batch);
+        },
+    },
+];
 
 /// Passes that make the evaluation graph of a forward phase.
 pub const EVALUATION: &[Pass] = &[Pass { name: "evaluation", run: |graph, _| evaluation::run(graph) }];

@@ -18,6 +18,7 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool;
 pub mod reduce;
+pub mod row_norm;
 pub mod softmax;
 mod strides;
 mod window;
@@ -96,6 +97,10 @@ pub enum Kernel {
     /// `adam` and `adamw`.
     Adam(optimizer::Adam),
     BatchNormUpdate(optimizer::BatchNormUpdate),
+    /// `layer_norm` and `rms_norm`.
+    RowNorm(row_norm::RowNorm),
+    RowNormGrad(row_norm::Rows),
+    RowNormGradFromOutput(row_norm::Rows),
 }
 
 impl Kernel {
@@ -214,4 +219,10 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("adam", ADAM, optimizer::adam),
     ("adamw", ADAM, optimizer::adamw),
     ("batch_norm_update", &["momentum", "epsilon", "count"], optimizer::batch_norm_update),
+    ("layer_norm", &["axis", "epsilon"], row_norm::layer_norm),
+    ("layer_norm_grad", &[], row_norm::layer_norm_grad),
+    ("layer_norm_grad_from_output", &[], row_norm::layer_norm_grad_from_output),
+    ("rms_norm", &["axis", "epsilon"], row_norm::rms_norm),
+    ("rms_norm_grad", &[], row_norm::rms_norm_grad),
+    ("rms_norm_grad_from_output", &[], row_norm::rms_norm_grad_from_output),
 ];

@@ -16,6 +16,7 @@ mod optimizer;
 mod pack;
 mod pool;
 mod reduce;
+mod row_norm;
 mod softmax;
 mod tensor;
 #[cfg(test)]
@@ -209,5 +210,8 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Sgd(it) => optimizer::sgd(it, args),
         Kernel::Adam(it) => optimizer::adam(it, args),
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, args),
+        Kernel::RowNorm(it) => row_norm::norm(it, args),
+        Kernel::RowNormGrad(it) => row_norm::grad(it, args),
+        Kernel::RowNormGradFromOutput(it) => row_norm::grad_from_output(it, args),
     }
 }

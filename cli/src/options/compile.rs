@@ -109,6 +109,12 @@ struct RazorOptions {
     /// Keep what the published rule keeps, without packing; for comparison only
     #[arg(long)]
     reference_mask: bool,
+    /// With `--reference-mask`: keep what the first and last layer and the last normalization read whole
+    #[arg(long, requires = "reference_mask")]
+    reference_body: bool,
+    /// Compute gradients of normalization from its exact input, not from its pruned output
+    #[arg(long)]
+    exact_norm: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -212,6 +218,8 @@ impl RazorOptions {
             ends: self.prune_ends,
             smooth: self.prune_smooth,
             reference: self.reference_mask,
+            reference_body: self.reference_body,
+            exact_norm: self.exact_norm,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! with zeros directly before the first backward reader.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use globset::{Glob, GlobMatcher};
 
@@ -37,10 +38,27 @@ pub enum Whole {
     Stem,
     /// The last layer's input.
     Classifier,
+    /// What the last normalization reads.
+    LastNorm,
     /// Sparsity 0 was asked for.
     Asked,
     /// A packed copy would not be smaller.
     NotSmaller,
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Whole::NotAnActivation => "no activation",
+            Whole::ReadExactly => "a gradient needs it exactly",
+            Whole::BatchInside => "its samples do not lie together",
+            Whole::Stem => "the first layer reads it",
+            Whole::Classifier => "the last layer reads it",
+            Whole::LastNorm => "the last normalization reads it",
+            Whole::Asked => "as was asked for",
+            Whole::NotSmaller => "a pruned copy would not be smaller",
+        })
+    }
 }
 
 /// Replaces saved tensors by pruned copies where that is allowed and smaller; says what it did.
@@ -75,6 +93,8 @@ struct Facts {
     before_layers: HashSet<Value>,
     /// Values that no layer with weights lies after, their own reader apart.
     after_layers: HashSet<Value>,
+    /// Values that no layer but the last ones lies after.
+    before_last: HashSet<Value>,
 }
 
 impl Facts {
@@ -99,7 +119,20 @@ impl Facts {
                 }
             }
         }
-        Facts { batch, together: samples::together(graph, batch), before_layers, after_layers }
+        let mut before_last = after_layers.clone();
+        for node in graph.phase(Phase::Forward).rev() {
+            for value in graph.results(node) {
+                let towards_end = |it: &(NodeId, usize)| {
+                    let results = graph.results(it.0);
+                    let end = if is_layer(it.0) { &after_layers } else { &before_last };
+                    graph.node(it.0).phase != Phase::Forward || results.iter().all(|it| end.contains(it))
+                };
+                if graph.readers(value).iter().all(towards_end) {
+                    before_last.insert(value);
+                }
+            }
+        }
+        Facts { batch, together: samples::together(graph, batch), before_layers, after_layers, before_last }
     }
 }
 
@@ -117,14 +150,13 @@ fn decide(
     if !graph.ty(saved).is_f32() || graph.ty(saved).rank() == 0 {
         return Err(Whole::NotAnActivation);
     }
-    let least = if razor.smooth { Estimate::Forced } else { Estimate::Safe };
-    if !accepts_estimate(graph, saved, least) {
+    if !accepts_estimate(graph, saved, razor) {
         return Err(Whole::ReadExactly);
     }
     if !facts.together.contains(&saved) {
         return Err(Whole::BatchInside);
     }
-    let ends = razor.ends || razor.reference;
+    let ends = razor.ends || razor.reference && !razor.reference_body;
     if !ends && facts.before_layers.contains(&saved) {
         return Err(Whole::Stem);
     }
@@ -132,6 +164,9 @@ fn decide(
     let last = |it: &(NodeId, Value)| graph.results(it.0).iter().all(|it| facts.after_layers.contains(it));
     if !ends && !layers.is_empty() && layers.iter().all(last) {
         return Err(Whole::Classifier);
+    }
+    if !ends && layers.is_empty() && facts.before_last.contains(&saved) && read_by_norm(graph, saved) {
+        return Err(Whole::LastNorm);
     }
     let sparsity = sparsity_of(graph, &layers, razor, globs);
     if sparsity == Sparsity::default() {
@@ -144,13 +179,26 @@ fn decide(
 }
 
 /// Whether every backward reader takes an estimate, views seen through.
-fn accepts_estimate(graph: &Graph, value: Value, least: Estimate) -> bool {
+fn accepts_estimate(graph: &Graph, value: Value, razor: &Razor) -> bool {
+    let accepted = |it| match it {
+        Estimate::Safe => true,
+        Estimate::Forced => razor.smooth,
+        Estimate::Reference => razor.smooth || razor.reference,
+    };
     graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Backward).all(|(reader, slot)| {
         let op = graph.node(reader).op;
         match op.lower {
-            Lower::View => accepts_estimate(graph, Value { node: reader, result: 0 }, least),
-            _ => op.estimate(slot).is_some_and(|it| it == Estimate::Safe || least == Estimate::Forced),
+            Lower::View => accepts_estimate(graph, Value { node: reader, result: 0 }, razor),
+            _ => op.estimate(slot).is_some_and(accepted),
         }
+    })
+}
+
+/// Whether a gradient of normalization reads a value, views seen through.
+fn read_by_norm(graph: &Graph, value: Value) -> bool {
+    graph.readers(value).into_iter().any(|(reader, _)| match graph.node(reader).op {
+        op if op.lower == Lower::View => read_by_norm(graph, Value { node: reader, result: 0 }),
+        op => graph.node(reader).phase == Phase::Backward && ops::family(op) == "row_norm",
     })
 }
 
