@@ -3,6 +3,7 @@
 //! Import never changes the model. What has to be changed first is `prepare`'s work.
 
 mod activation;
+mod attention;
 mod constant;
 mod conv;
 mod einsum;
@@ -53,6 +54,7 @@ pub use weights::{Source, Weight};
 pub(crate) mod rules {
     //! One function for each ONNX operator; the op table says which op it becomes.
     pub use super::activation::*;
+    pub use super::attention::*;
     pub use super::constant::*;
     pub use super::conv::*;
     pub use super::einsum::einsum;
