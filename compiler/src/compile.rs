@@ -10,8 +10,8 @@ use crate::graph::{Graph, Phase};
 use crate::import::{Imported, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{Loss, OptimizerKind, Options};
-use crate::passes;
 use crate::passes::back_razor::{self, Decision};
+use crate::passes::{self, norm_from_output};
 use crate::prepare::prepare;
 use crate::schedule::schedule;
 use crate::sizes::{self, SizeError};
@@ -28,6 +28,8 @@ pub struct Compiled {
     pub dense: Memory,
     /// What became of every saved tensor.
     pub decisions: Vec<Decision>,
+    /// What the gradient of every normalization reads.
+    pub norms: Vec<norm_from_output::Decision>,
 }
 
 /// Why a model cannot become a trainer.
@@ -65,6 +67,8 @@ pub struct Graphs {
     pub eval: Graph,
     /// What became of every saved tensor.
     pub decisions: Vec<Decision>,
+    /// What the gradient of every normalization reads.
+    pub norms: Vec<norm_from_output::Decision>,
     /// What declarations are filled with.
     pub weights: BTreeMap<String, Weight>,
     /// Names that tie the graphs to their caller.
@@ -86,7 +90,7 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let dense = report::memory(&lower(dense, eval, graphs.task.clone(), |_| None), dense, eval, &graphs.dense);
     program.origin = Some(origin(model, options));
     let blobs = blobs(&program, &graphs.weights)?;
-    Ok(Compiled { program, blobs, dense, decisions: graphs.decisions })
+    Ok(Compiled { program, blobs, dense, decisions: graphs.decisions, norms: graphs.norms })
 }
 
 /// The graphs that a model becomes.
@@ -135,8 +139,10 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
         task.step.clear();
     }
 
-    let decisions = back_razor::decisions(&dense, &options.razor, options.batch);
+    let norms = norm_from_output::decisions(&dense, &options.razor);
     let mut train = dense.clone();
+    passes::apply(passes::SAVES, &mut train, options, watch);
+    let decisions = back_razor::decisions(&train, &options.razor, options.batch);
     passes::apply(passes::STEP, &mut train, options, watch);
     [&dense, &train, &eval].into_iter().try_for_each(sizes::check)?;
 
@@ -144,7 +150,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     if !options.class_weights.is_empty() {
         weights.insert(CLASS_WEIGHTS.into(), Weight::vector(options.class_weights.clone()));
     }
-    Ok(Graphs { dense, train, eval, decisions, weights, task })
+    Ok(Graphs { dense, train, eval, decisions, norms, weights, task })
 }
 
 fn prepared_import(model: &Model, options: &Options) -> Result<Imported, CompileError> {

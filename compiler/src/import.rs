@@ -24,6 +24,7 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod roles;
+mod row_norm;
 mod shapes;
 mod softmax;
 mod versions;
@@ -66,6 +67,7 @@ pub(crate) mod rules {
     pub use super::recurrent::{gru, lstm, rnn};
     pub use super::reduce::*;
     pub use super::resize::{resize, upsample};
+    pub use super::row_norm::*;
     pub use super::softmax::*;
 }
 

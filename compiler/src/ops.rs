@@ -14,6 +14,7 @@ mod packing;
 mod pool;
 mod reduce;
 mod resize;
+mod row_norm;
 mod rules;
 mod softmax;
 mod source;
@@ -71,7 +72,7 @@ pub enum Estimate {
     Safe,
     /// Only when forced: measured to destroy the gradient of smooth activations.
     Forced,
-    /// Only by the published rule, which also prunes what attention and normalization save.
+    /// When forced, and by the published rule, which also prunes what attention and normalization save.
     Published,
 }
 
@@ -114,6 +115,7 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("loss", loss::OPS),
     ("packing", packing::OPS),
     ("optimizer", optimizer::OPS),
+    ("row_norm", row_norm::OPS),
 ];
 
 /// Every row.

@@ -108,6 +108,8 @@ pub struct Razor {
     pub smooth: bool,
     /// The published mask rule (all ties kept, f32), for comparison; nothing is packed.
     pub reference: bool,
+    /// Compute gradients of normalization from its exact input, never from its pruned output.
+    pub exact_norm: bool,
 }
 
 /// A fraction in parts per million, so that counts of kept elements are exact.
@@ -199,6 +201,7 @@ impl Default for Razor {
             ends: false,
             smooth: false,
             reference: false,
+            exact_norm: false,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod back_razor;
 pub mod batch_statistics;
 pub mod dead_code;
 pub mod evaluation;
+pub mod norm_from_output;
 pub mod rebuild_views;
 pub mod samples;
 
@@ -34,6 +35,10 @@ pub const CLEANING: &[Pass] = &[
     Pass { name: "rebuild-views", run: |graph, _| rebuild_views::run(graph) },
     Pass { name: "dead-code", run: |graph, _| dead_code::run(graph, &ends(graph)) },
 ];
+
+/// Passes over the whole step that let gradients read what takes less memory, in order.
+pub const SAVES: &[Pass] =
+    &[Pass { name: "norm-from-output", run: |graph, options| norm_from_output::run(graph, &options.razor) }];
 
 /// Passes over the whole step that prune what is saved, and what comes after, in order.
 pub const STEP: &[Pass] =
@@ -68,7 +73,7 @@ pub fn run(name: &str, graph: &mut Graph, options: &Options) -> Result<(), Unkno
 }
 
 fn all() -> impl Iterator<Item = &'static Pass> {
-    [FORWARD, CLEANING, STEP, EVALUATION].into_iter().flatten()
+    [FORWARD, CLEANING, SAVES, STEP, EVALUATION].into_iter().flatten()
 }
 
 /// Runs passes one after the other and shows `watch` the graph after each.

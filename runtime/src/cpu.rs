@@ -27,6 +27,7 @@ pub mod pack;
 pub mod pool2d;
 pub mod reduce;
 pub mod resize;
+pub mod row_norm;
 pub mod softmax;
 pub mod topk;
 pub mod volume;

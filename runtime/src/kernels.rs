@@ -18,6 +18,7 @@ pub mod pack;
 pub mod pool;
 pub mod reduce;
 pub mod resize;
+pub mod row_norm;
 pub mod softmax;
 mod strides;
 pub mod volume;
@@ -95,6 +96,10 @@ pub enum Kernel {
     /// `adam` and `adamw`.
     Adam(optimizer::Adam),
     BatchNormUpdate(optimizer::BatchNormUpdate),
+    /// `layer_norm` and `rms_norm`.
+    RowNorm(row_norm::RowNorm),
+    RowNormGrad(row_norm::Rows),
+    RowNormGradFromOutput(row_norm::Rows),
     ConvTransposeWeightGrad(conv::Conv),
     VolumeConv(volume::Conv),
     VolumeConvInputGrad(volume::Conv),
@@ -247,6 +252,12 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("adam", ADAM, optimizer::adam),
     ("adamw", ADAM, optimizer::adamw),
     ("batch_norm_update", &["momentum", "epsilon", "count"], optimizer::batch_norm_update),
+    ("layer_norm", &["axis", "epsilon"], row_norm::layer_norm),
+    ("layer_norm_grad", &[], row_norm::layer_norm_grad),
+    ("layer_norm_grad_from_output", &[], row_norm::layer_norm_grad_from_output),
+    ("rms_norm", &["axis", "epsilon"], row_norm::rms_norm),
+    ("rms_norm_grad", &[], row_norm::rms_norm_grad),
+    ("rms_norm_grad_from_output", &[], row_norm::rms_norm_grad_from_output),
     ("conv_transpose", CONV_GRAD, conv::conv_input_grad),
     ("conv_transpose_weight_grad", CONV_GRAD, conv::conv_transpose_weight_grad),
     ("resize", RESIZE, resize::resize),

@@ -16,6 +16,7 @@ mod pack;
 mod pool;
 mod reduce;
 mod resize;
+mod row_norm;
 mod softmax;
 mod tensor;
 #[cfg(test)]
@@ -208,6 +209,9 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Sgd(it) => optimizer::sgd(it, args),
         Kernel::Adam(it) => optimizer::adam(it, args),
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, args),
+        Kernel::RowNorm(it) => row_norm::norm(it, args),
+        Kernel::RowNormGrad(it) => row_norm::grad(it, args),
+        Kernel::RowNormGradFromOutput(it) => row_norm::grad_from_output(it, args),
         Kernel::ConvTransposeWeightGrad(it) => vec![conv::transpose_weight_grad(it, args)],
         Kernel::VolumeConv(it) => vec![volume::conv(it, args)],
         Kernel::VolumeConvInputGrad(it) => vec![volume::input_grad(it, args)],

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use razorc_compiler::{compile, text_after};
+use razorc_compiler::{compile, graphs, text_after};
 use razorc_proto::program::{Program, Role};
 use razorc_proto::{Model, TrainerError, TrainerFile};
 
@@ -20,6 +20,9 @@ pub struct Inspect {
     /// Print the training graph after a pass, such as `autodiff` or `back-razor`
     #[arg(long, value_name = "PASS", conflicts_with_all = ["memory", "json"])]
     after: Option<String>,
+    /// Print what is kept of every saved tensor, and why
+    #[arg(long, conflicts_with_all = ["after", "memory", "json"])]
+    saved: bool,
     /// Print the plan of the memory
     #[arg(long)]
     memory: bool,
@@ -47,6 +50,11 @@ impl Inspect {
         if self.fidelity {
             return self.compare_gradients();
         }
+        if self.saved {
+            let graphs = graphs(&self.model("`--saved` tells what the compiler decides")?, &self.options.parse()?)?;
+            report::say(report::decisions(&graphs.decisions, &graphs.norms));
+            return Ok(());
+        }
         let program = self.program()?;
         let memory = program.memory.unwrap_or_default();
         match (self.memory, self.json) {
@@ -73,11 +81,16 @@ impl Inspect {
     }
 
     fn graph_after(&self, pass: &str) -> Result<String> {
+        Ok(text_after(&self.model("`--after` shows the passes of the compiler")?, &self.options.parse()?, pass)?)
+    }
+
+    /// The model, for what a trainer does not tell.
+    fn model(&self, why: &str) -> Result<Model> {
         if TrainerFile::open(&self.file).is_ok() {
             return Err(Failure::input(format!("{} is compiled already", self.file.display()))
-                .hint("`--after` shows the passes of the compiler; give it the ONNX model"));
+                .hint(format!("{why}; give it the ONNX model")));
         }
-        Ok(text_after(&Model::open(&self.file)?, &self.options.parse()?, pass)?)
+        Ok(Model::open(&self.file)?)
     }
 
     /// That of the trainer, or the one that the model would become.

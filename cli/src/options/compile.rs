@@ -112,6 +112,9 @@ struct RazorOptions {
     /// Keep what the published rule keeps, without packing; for comparison only
     #[arg(long)]
     reference_mask: bool,
+    /// Compute gradients of normalization from its exact input, not from its pruned output
+    #[arg(long)]
+    exact_norm: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -216,6 +219,7 @@ impl RazorOptions {
             ends: self.prune_ends,
             smooth: self.prune_smooth,
             reference: self.reference_mask,
+            exact_norm: self.exact_norm,
         })
     }
 }

@@ -67,6 +67,14 @@ impl<'w, 'a> At<'w, 'a> {
         self.node.output.len()
     }
 
+    /// Whether anything reads output `slot`.
+    pub fn is_read(&self, slot: usize) -> bool {
+        let name = self.output_name(slot);
+        let graph = self.walk.model.graph();
+        let read = |node: &NodeProto| node.input.iter().any(|it| it == name);
+        !name.is_empty() && (graph.node.iter().any(read) || graph.output.first().is_some_and(|it| it.name() == name))
+    }
+
     /// Input `slot` as a tensor of floats.
     pub fn input(&mut self, slot: usize) -> Result<Value, Refused> {
         self.input_as(slot, Reading::Operand)

@@ -5,6 +5,7 @@
 //! with zeros directly before the first backward reader.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use globset::{Glob, GlobMatcher};
 
@@ -41,6 +42,20 @@ pub enum Whole {
     Asked,
     /// A packed copy would not be smaller.
     NotSmaller,
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Whole::NotAnActivation => "no activation",
+            Whole::ReadExactly => "a gradient needs it exactly",
+            Whole::BatchInside => "its samples do not lie together",
+            Whole::Stem => "the first layer reads it",
+            Whole::Classifier => "the last layer reads it",
+            Whole::Asked => "as was asked for",
+            Whole::NotSmaller => "a pruned copy would not be smaller",
+        })
+    }
 }
 
 /// Replaces saved tensors by pruned copies where that is allowed and smaller.
@@ -163,7 +178,7 @@ fn accepts_estimate(graph: &Graph, value: Value, razor: &Razor) -> bool {
     let allowed = |estimate| match estimate {
         Estimate::Safe => true,
         Estimate::Forced => razor.smooth,
-        Estimate::Published => razor.reference,
+        Estimate::Published => razor.smooth || razor.reference,
     };
     graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Backward).all(|(reader, slot)| {
         let op = graph.node(reader).op;

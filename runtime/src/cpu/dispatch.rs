@@ -2,12 +2,13 @@
 
 use super::{
     activation, broadcast, channels, conv, dropout, elementwise, layout, linear, loss, lrn, norm, optimizer, pack,
-    pool2d, reduce, resize, softmax, topk, volume,
+    pool2d, reduce, resize, row_norm, softmax, topk, volume,
 };
 use crate::arena::{Element, Step};
 use crate::kernels::Kernel;
 use crate::kernels::loss::CrossEntropy;
 use crate::kernels::optimizer::{Adam, Sgd};
+use crate::kernels::row_norm::{RowNorm, Rows};
 use crate::pool::{Pool, Team};
 use crate::types::DType;
 
@@ -125,6 +126,14 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::Sgd(it) => sgd(pool, it, step),
         Kernel::Adam(it) => adam(pool, it, step),
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, results(step), x(2), x(3)),
+        Kernel::RowNorm(it) => row_norm(pool, it, step),
+        Kernel::RowNormGrad(it) => {
+            let mean = if it.centered { x(2) } else { &[] };
+            let rstd = if it.centered { 3 } else { 2 };
+            let source = row_norm::Source::Input { x: x(1), mean };
+            row_norm_grad(team, it, source, rstd, step);
+        }
+        Kernel::RowNormGradFromOutput(it) => row_norm_grad(team, it, row_norm::Source::Output(x(1)), 2, step),
         Kernel::ConvTransposeWeightGrad(it) => conv::conv_weight_grad(team, it, x(1), x(0), y()),
         Kernel::VolumeConv(it) => volume::conv(pool, it, x(0), x(1), bias(it.bias), y()),
         Kernel::VolumeConvInputGrad(it) => volume::conv_input_grad(pool, it, x(0), x(1), y()),
@@ -172,4 +181,24 @@ fn sgd(pool: &Pool, sgd: &Sgd, step: &Step<'_>) {
 fn adam(pool: &Pool, adam: &Adam, step: &Step<'_>) {
     let scalar = |slot| step.operand::<f32>(slot)[0];
     optimizer::adam(pool, adam, results(step), step.operand(1), scalar(4), scalar(5));
+}
+
+/// Scale and bias from `slot` on.
+fn affine<'a>(rows: &Rows, slot: usize, step: &Step<'a>) -> row_norm::Affine<'a> {
+    let of = |has, slot| if has { step.operand(slot) } else { &[] };
+    row_norm::Affine { scale: of(rows.scale, slot), bias: of(rows.bias, slot + 1) }
+}
+
+fn row_norm(pool: &Pool, norm: &RowNorm, step: &Step<'_>) {
+    let rstd = if norm.rows.centered { 2 } else { 1 };
+    let mean = if norm.rows.centered { any(step, 1) } else { &mut [] };
+    let affine = affine(&norm.rows, 1, step);
+    row_norm::norm(pool, norm, step.operand(0), affine, [any(step, 0), mean, any(step, rstd)]);
+}
+
+fn row_norm_grad(team: &Team<'_>, rows: &Rows, source: row_norm::Source<'_>, rstd: usize, step: &Step<'_>) {
+    let dscale = if rows.scale { any(step, 1) } else { &mut [] };
+    let dbias = if rows.scale && rows.centered { any(step, 2) } else { &mut [] };
+    let affine = affine(rows, rstd + 1, step);
+    row_norm::grad(team, rows, [step.operand(0), step.operand(rstd)], source, affine, [any(step, 0), dscale, dbias]);
 }

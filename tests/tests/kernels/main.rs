@@ -13,5 +13,6 @@ mod packing;
 mod pool;
 mod reduce;
 mod resize;
+mod row_norm;
 mod softmax;
 mod update;
