@@ -13,6 +13,7 @@ mod guard;
 mod inline;
 mod layout;
 mod linear;
+mod lp;
 mod node;
 mod norm;
 mod order;
@@ -61,6 +62,7 @@ pub(crate) mod rules {
     pub use super::elementwise::*;
     pub use super::layout::*;
     pub use super::linear::*;
+    pub use super::lp::*;
     pub use super::norm::*;
     pub use super::pool::*;
     pub use super::rearrange::*;
