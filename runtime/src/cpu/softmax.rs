@@ -89,10 +89,8 @@ wide! {
                 let mut sum = [0f64; COLUMNS];
                 for at in (0..len).map(|it| it * inner + first) {
                     let (y, x) = (&mut y[at..at + n], &x[at..at + n]);
-                    for ((y, &x), (&max, sum)) in y.iter_mut().zip(x).zip(max.iter().zip(&mut sum)) {
-                        *y = exp(x - max);
-                        *sum += *y as f64;
-                    }
+                    y.iter_mut().zip(x.iter().zip(&max)).for_each(|(y, (&x, &max))| *y = exp(x - max));
+                    sum.iter_mut().zip(y).for_each(|(sum, y)| *sum += *y as f64);
                 }
                 let factor = sum.map(|it| (1.0 / it) as f32);
                 for at in (0..len).map(|it| it * inner + first) {
@@ -117,8 +115,9 @@ wide! {
                 let (max, sum) = columns(along, x, first, n);
                 let log = sum.map(|it| it.ln() as f32);
                 for at in (0..len).map(|it| it * inner + first) {
-                    for (i, (y, &x)) in y[at..at + n].iter_mut().zip(&x[at..at + n]).enumerate() {
-                        *y = (x - max[i]) - log[i];
+                    let (y, x) = (&mut y[at..at + n], &x[at..at + n]);
+                    for ((y, &x), (&max, &log)) in y.iter_mut().zip(x).zip(max.iter().zip(&log)) {
+                        *y = (x - max) - log;
                     }
                 }
             });
@@ -130,11 +129,10 @@ wide! {
 #[inline(always)]
 fn columns(along: &Softmax, x: &[f32], first: usize, n: usize) -> ([f32; COLUMNS], [f64; COLUMNS]) {
     let max = largest_of_columns(along, x, first, n);
-    let mut sum = [0f64; COLUMNS];
+    let (mut sum, mut powers) = ([0f64; COLUMNS], [0f32; COLUMNS]);
     for row in (0..along.len).map(|it| &x[it * along.inner + first..][..n]) {
-        for ((sum, &max), &x) in sum.iter_mut().zip(&max).zip(row) {
-            *sum += exp(x - max) as f64;
-        }
+        powers.iter_mut().zip(row.iter().zip(&max)).for_each(|(power, (&x, &max))| *power = exp(x - max));
+        sum.iter_mut().zip(&powers[..n]).for_each(|(sum, &power)| *sum += power as f64);
     }
     (max, sum)
 }
@@ -167,9 +165,11 @@ wide! {
                         *dot += (dy * y) as f64;
                     }
                 }
+                let dot = dot.map(|it| it as f32);
                 for at in (0..len).map(|it| it * inner + first) {
-                    for i in 0..n {
-                        dx[at + i] = y[at + i] * (dy[at + i] - dot[i] as f32);
+                    let (dx, dy, y) = (&mut dx[at..at + n], &dy[at..at + n], &y[at..at + n]);
+                    for ((dx, &dy), (&y, &dot)) in dx.iter_mut().zip(dy).zip(y.iter().zip(&dot)) {
+                        *dx = y * (dy - dot);
                     }
                 }
             });
@@ -194,9 +194,11 @@ wide! {
                         *total += dy as f64;
                     }
                 }
+                let total = total.map(|it| it as f32);
                 for at in (0..len).map(|it| it * inner + first) {
-                    for i in 0..n {
-                        dx[at + i] = dy[at + i] - exp(y[at + i]) * total[i] as f32;
+                    let (dx, dy, y) = (&mut dx[at..at + n], &dy[at..at + n], &y[at..at + n]);
+                    for ((dx, &dy), (&y, &total)) in dx.iter_mut().zip(dy).zip(y.iter().zip(&total)) {
+                        *dx = dy - exp(y) * total;
                     }
                 }
             });
