@@ -13,6 +13,7 @@ mod optimizer;
 mod packing;
 mod pool;
 mod reduce;
+mod resize;
 mod row_norm;
 mod rules;
 mod softmax;
@@ -26,8 +27,8 @@ use crate::autodiff::Vjp;
 use crate::import::ImportRule;
 use crate::types::Type;
 
+pub(crate) use conv::window;
 pub use rules::ShapeError;
-pub(crate) use rules::broadcast;
 
 /// A row of the table. A struct literal has no defaults: a forgotten column does not compile.
 pub struct OpDef {
@@ -71,15 +72,17 @@ pub enum Estimate {
     Safe,
     /// Only when forced: measured to destroy the gradient of smooth activations.
     Forced,
-    /// When forced, and by the published rule, which prunes what its authors prune.
-    Reference,
+    /// When forced, and by the published rule, which also prunes what attention and normalization save.
+    Published,
 }
 
 /// What an op does to the batch axis.
 pub enum Batch {
-    /// The first result's samples lie together if the first operand's do.
+    /// The first result's samples lie as the first operand's do.
     Keeps,
-    /// Decided by attributes and operand types, given which operands' samples lie together.
+    /// The axis of the first result that the batch is outermost in, from that of the first operand.
+    Moves(fn(&[Type], &Attrs, usize) -> Option<usize>),
+    /// Whether the batch is outermost, decided by attributes and operand types, given which operands' samples lie together.
     When(fn(&[Type], &Attrs, &[bool]) -> bool),
     /// No result has samples.
     Loses,
@@ -106,6 +109,7 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("activation", activation::OPS),
     ("elementwise", elementwise::OPS),
     ("reduce", reduce::OPS),
+    ("resize", resize::OPS),
     ("layout", layout::OPS),
     ("softmax", softmax::OPS),
     ("loss", loss::OPS),

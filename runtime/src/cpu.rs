@@ -26,9 +26,11 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool2d;
 pub mod reduce;
+pub mod resize;
 pub mod row_norm;
 pub mod softmax;
 pub mod topk;
+pub mod volume;
 pub mod wide;
 pub mod window;
 

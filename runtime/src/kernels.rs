@@ -17,9 +17,11 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool;
 pub mod reduce;
+pub mod resize;
 pub mod row_norm;
 pub mod softmax;
 mod strides;
+pub mod volume;
 mod window;
 
 /// One instruction's computation. All sizes agree with the types of its operands and results.
@@ -70,7 +72,7 @@ pub enum Kernel {
     Reduce(reduce::Reduce),
     Expand(reduce::Expand),
     /// `reshape` that could not share storage.
-    Copy(elementwise::Flat),
+    Copy(layout::Copy),
     /// `transpose` and `slice`.
     StridedRead(layout::StridedRead),
     /// `pad` and `unslice`.
@@ -98,6 +100,16 @@ pub enum Kernel {
     RowNorm(row_norm::RowNorm),
     RowNormGrad(row_norm::Rows),
     RowNormGradFromOutput(row_norm::Rows),
+    ConvTransposeWeightGrad(conv::Conv),
+    VolumeConv(volume::Conv),
+    VolumeConvInputGrad(volume::Conv),
+    VolumeConvWeightGrad(volume::Conv),
+    VolumeMaxPool(volume::Pool),
+    VolumeMaxPoolGrad(volume::Pool),
+    VolumeAvgPool(volume::Pool),
+    VolumeAvgPoolGrad(volume::Pool),
+    Resize(resize::Resize),
+    ResizeGrad(resize::Resize),
 }
 
 impl Kernel {
@@ -137,8 +149,35 @@ const CONV: &[&str] = &["strides", "pads", "dilations", "groups"];
 const CONV_GRAD: &[&str] = &["strides", "pads", "dilations", "groups", "shape"];
 const MAX_POOL: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil"];
 const MAX_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "shape"];
-const AVG_POOL: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad"];
-const AVG_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad", "shape"];
+const AVG_POOL: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "count_include_pad"];
+const AVG_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "count_include_pad", "shape"];
+const RESIZE: &[&str] = &[
+    "axis",
+    "size",
+    "scale",
+    "mode",
+    "coordinates",
+    "cubic",
+    "exclude_outside",
+    "antialias",
+    "start",
+    "end",
+    "outside",
+];
+const RESIZE_GRAD: &[&str] = &[
+    "axis",
+    "size",
+    "scale",
+    "mode",
+    "coordinates",
+    "cubic",
+    "exclude_outside",
+    "antialias",
+    "start",
+    "end",
+    "outside",
+    "shape",
+];
 const LRN: &[&str] = &["size", "alpha", "beta", "bias"];
 const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay"];
 
@@ -219,4 +258,8 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("rms_norm", &["axis", "epsilon"], row_norm::rms_norm),
     ("rms_norm_grad", &[], row_norm::rms_norm_grad),
     ("rms_norm_grad_from_output", &[], row_norm::rms_norm_grad_from_output),
+    ("conv_transpose", CONV_GRAD, conv::conv_input_grad),
+    ("conv_transpose_weight_grad", CONV_GRAD, conv::conv_transpose_weight_grad),
+    ("resize", RESIZE, resize::resize),
+    ("resize_grad", RESIZE_GRAD, resize::resize_grad),
 ];

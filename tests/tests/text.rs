@@ -50,7 +50,6 @@ fn passes_rewrite_text() {
                 Some(("ends", it)) => options.razor.ends = it == "true",
                 Some(("smooth", it)) => options.razor.smooth = it == "true",
                 Some(("reference", it)) => options.razor.reference = it == "true",
-                Some(("body", it)) => options.razor.reference_body = it == "true",
                 Some(("exact_norm", it)) => options.razor.exact_norm = it == "true",
                 Some(("for", it)) => {
                     let (glob, sparsity) = it.split_once(':').unwrap();

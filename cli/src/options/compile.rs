@@ -62,6 +62,9 @@ struct UpdateOptions {
     /// What is trained in batch normalization: nothing, scale and bias, or also the statistics
     #[arg(long, value_enum, default_value_t = BatchNormWord::Frozen)]
     batch_norm: BatchNormWord,
+    /// Give every node that reads a shared weight its own copy, instead of training it as one
+    #[arg(long)]
+    untie_shared: bool,
     /// Let the model's dropout layers drop
     #[arg(long)]
     dropout: bool,
@@ -109,9 +112,6 @@ struct RazorOptions {
     /// Keep what the published rule keeps, without packing; for comparison only
     #[arg(long)]
     reference_mask: bool,
-    /// With `--reference-mask`: keep what the first and last layer and the last normalization read whole
-    #[arg(long, requires = "reference_mask")]
-    reference_body: bool,
     /// Compute gradients of normalization from its exact input, not from its pruned output
     #[arg(long)]
     exact_norm: bool,
@@ -155,6 +155,7 @@ impl CompileOptions {
             classes: self.classes,
             head_at: self.head_at.clone(),
             head_only: self.head_only,
+            untie_shared: self.update.untie_shared,
             loss: match self.loss.loss {
                 LossWord::CrossEntropy => Loss::CrossEntropy,
                 LossWord::Mse => Loss::MeanSquaredError,
@@ -218,7 +219,6 @@ impl RazorOptions {
             ends: self.prune_ends,
             smooth: self.prune_smooth,
             reference: self.reference_mask,
-            reference_body: self.reference_body,
             exact_norm: self.exact_norm,
         })
     }

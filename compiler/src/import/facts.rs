@@ -9,6 +9,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
 use super::guard::{guard, panic_text};
+use super::shapes;
 use crate::error::ImportError;
 use crate::types::{DType, Type};
 
@@ -40,7 +41,7 @@ impl Facts {
     pub fn ints(&self, value: &str) -> Option<Vec<i64>> {
         let fact = self.values.get(value)?;
         match fact.ty {
-            Type::Dense { dtype: DType::I64 | DType::I32 | DType::U8 | DType::Bool, .. } => elements(fact),
+            Type::Dense { dtype: DType::I64 | DType::U8 | DType::Bool, .. } => elements(fact),
             _ => None,
         }
     }
@@ -49,7 +50,7 @@ impl Facts {
     pub fn floats(&self, value: &str) -> Option<Vec<f32>> {
         let fact = self.values.get(value)?;
         match fact.ty {
-            Type::Dense { dtype: DType::F64 | DType::F32 | DType::F16, .. } => elements(fact),
+            Type::Dense { dtype: DType::F32 | DType::F16, .. } => elements(fact),
             _ => None,
         }
     }
@@ -76,6 +77,7 @@ fn solve(probe: &Model) -> TractResult<Facts> {
         let outputs = node.output.iter().filter(|it| !it.is_empty()).count();
         Ok((expand(BatchNorm { outputs }), vec![]))
     });
+    shapes::register(&mut onnx);
     let probe = onnx.proto_model_for_read(&mut &*probe.encode())?;
     let parsed = onnx.parse(&probe, None)?;
     ensure!(parsed.unresolved_inputs.is_empty(), "inputs {:?} are not defined", parsed.unresolved_inputs);
@@ -103,13 +105,12 @@ pub fn checked_dims(dims: impl Iterator<Item = u64>) -> Option<Vec<u64>> {
     product.filter(|&it| it <= MOST).map(|_| dims)
 }
 
+/// The graph computes in f32 and i64: a model's doubles and 32-bit integers become those.
 fn dtype_of(ty: DatumType) -> Option<DType> {
     Some(match ty {
-        DatumType::F64 => DType::F64,
-        DatumType::F32 => DType::F32,
+        DatumType::F32 | DatumType::F64 => DType::F32,
         DatumType::F16 => DType::F16,
-        DatumType::I64 | DatumType::TDim => DType::I64,
-        DatumType::I32 => DType::I32,
+        DatumType::I64 | DatumType::I32 | DatumType::TDim => DType::I64,
         DatumType::U8 => DType::U8,
         DatumType::Bool => DType::Bool,
         _ => return None,

@@ -23,7 +23,7 @@ pub const OPS: &[OpDef] = &[
         },
     ),
     OpDef {
-        estimates: &[(1, Estimate::Reference)],
+        estimates: &[(1, Estimate::Published)],
         ..OpDef::made("layer_norm_grad", &["dx", "dscale", "dbias"], |operands, _| grad_shape(operands, 2, 1, 2))
     },
     OpDef {
@@ -43,7 +43,7 @@ pub const OPS: &[OpDef] = &[
         },
     ),
     OpDef {
-        estimates: &[(1, Estimate::Reference)],
+        estimates: &[(1, Estimate::Published)],
         ..OpDef::made("rms_norm_grad", &["dx", "dscale"], |operands, _| grad_shape(operands, 1, 1, 1))
     },
     OpDef {

@@ -12,6 +12,7 @@ mod norm;
 mod packing;
 mod pool;
 mod reduce;
+mod resize;
 mod row_norm;
 mod softmax;
 mod update;
