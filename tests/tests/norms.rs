@@ -103,7 +103,7 @@ fn statistics_that_are_read_are_refused() {
 
 #[test]
 fn the_root_mean_square_normalizes() {
-    let plain = model(22, "RMSNormalization", "N,3,4", &[&[4]], &[("epsilon", 0.25.into())]);
+    let plain = model(23, "RMSNormalization", "N,3,4", &[&[4]], &[("epsilon", 0.25.into())]);
     assert_eq!(forward(&plain), ["%y, %y.rstd = rms_norm %x, %w1 {axis=2, epsilon=0.25} : f32[2,3,4], f32[2,3]"]);
     let unit = model(17, "LpNormalization", "N,3,4", &[], &[("axis", 1.into())]);
     assert_eq!(
