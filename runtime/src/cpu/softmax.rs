@@ -15,12 +15,11 @@ impl Softmax {
         rows_per_chunk(self.len * self.inner) * self.len * self.inner
     }
 
-    /// Calls `strip(first, n)` for strips of at most [`COLUMNS`] adjacent rows of a slab.
+    /// Strips of at most [`COLUMNS`] adjacent rows of a slab: the first one and how many.
     #[inline(always)]
-    fn strips(&self, mut strip: impl FnMut(usize, usize)) {
-        for first in (0..self.inner).step_by(COLUMNS) {
-            strip(first, COLUMNS.min(self.inner - first));
-        }
+    fn strips(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let inner = self.inner;
+        (0..inner).step_by(COLUMNS).map(move |first| (first, COLUMNS.min(inner - first)))
     }
 }
 
@@ -84,7 +83,7 @@ wide! {
                 y.iter_mut().for_each(|y| *y *= factor);
                 continue;
             }
-            along.strips(|first, n| {
+            for (first, n) in along.strips() {
                 let max = largest_of_columns(along, x, first, n);
                 let mut sum = [0f64; COLUMNS];
                 for at in (0..len).map(|it| it * inner + first) {
@@ -96,7 +95,7 @@ wide! {
                 for at in (0..len).map(|it| it * inner + first) {
                     y[at..at + n].iter_mut().zip(&factor).for_each(|(y, &factor)| *y *= factor);
                 }
-            });
+            }
         }
     }
 }
@@ -111,7 +110,7 @@ wide! {
                 y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max) - log);
                 continue;
             }
-            along.strips(|first, n| {
+            for (first, n) in along.strips() {
                 let (max, sum) = columns(along, x, first, n);
                 let log = sum.map(|it| it.ln() as f32);
                 for at in (0..len).map(|it| it * inner + first) {
@@ -120,7 +119,7 @@ wide! {
                         *y = (x - max) - log;
                     }
                 }
-            });
+            }
         }
     }
 }
@@ -158,7 +157,7 @@ wide! {
                 dx.iter_mut().zip(dy.iter().zip(y)).for_each(|(dx, (&dy, &y))| *dx = y * (dy - dot));
                 continue;
             }
-            along.strips(|first, n| {
+            for (first, n) in along.strips() {
                 let mut dot = [0f64; COLUMNS];
                 for at in (0..len).map(|it| it * inner + first) {
                     for (dot, (&dy, &y)) in dot.iter_mut().zip(dy[at..at + n].iter().zip(&y[at..at + n])) {
@@ -172,7 +171,7 @@ wide! {
                         *dx = y * (dy - dot);
                     }
                 }
-            });
+            }
         }
     }
 }
@@ -187,7 +186,7 @@ wide! {
                 dx.iter_mut().zip(dy.iter().zip(y)).for_each(|(dx, (&dy, &y))| *dx = dy - exp(y) * total);
                 continue;
             }
-            along.strips(|first, n| {
+            for (first, n) in along.strips() {
                 let mut total = [0f64; COLUMNS];
                 for at in (0..len).map(|it| it * inner + first) {
                     for (total, &dy) in total.iter_mut().zip(&dy[at..at + n]) {
@@ -201,7 +200,7 @@ wide! {
                         *dx = dy - exp(y) * total;
                     }
                 }
-            });
+            }
         }
     }
 }
