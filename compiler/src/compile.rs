@@ -124,6 +124,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     let mut eval = imported.graph.clone();
     let output = passes::evaluation::result(&eval, imported.output);
     passes::apply(passes::EVALUATION, &mut eval, options, watch);
+    passes::apply(passes::LIFTS, &mut eval, options, &mut |_, _| {});
     let ends = step::add_loss(&mut eval, output, options)?;
     let mut task = task(&eval, &imported.inputs, &ends, options);
     let read = kept(&eval, &task, true);
@@ -131,6 +132,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
 
     let mut dense = imported.graph;
     passes::apply(passes::FORWARD, &mut dense, options, watch);
+    passes::apply(passes::LIFTS, &mut dense, options, watch);
     let ends = step::add_loss(&mut dense, imported.output, options)?;
     step::add_backward(&mut dense, ends.loss, &options.optimizer)?;
     watch(autodiff::STAGE, &dense);

@@ -3,6 +3,7 @@
 //! Import never changes the model. What has to be changed first is `prepare`'s work.
 
 mod activation;
+mod attention;
 mod constant;
 mod conv;
 mod einsum;
@@ -12,6 +13,7 @@ mod guard;
 mod inline;
 mod layout;
 mod linear;
+mod lp;
 mod node;
 mod norm;
 mod order;
@@ -53,12 +55,14 @@ pub use weights::{Source, Weight};
 pub(crate) mod rules {
     //! One function for each ONNX operator; the op table says which op it becomes.
     pub use super::activation::*;
+    pub use super::attention::*;
     pub use super::constant::*;
     pub use super::conv::*;
     pub use super::einsum::einsum;
     pub use super::elementwise::*;
     pub use super::layout::*;
     pub use super::linear::*;
+    pub use super::lp::*;
     pub use super::norm::*;
     pub use super::pool::*;
     pub use super::rearrange::*;

@@ -3,6 +3,7 @@
 //! A row says all that the compiler knows of an op. Nothing else in the crate lists ops by name.
 
 mod activation;
+mod attention;
 mod conv;
 mod elementwise;
 mod layout;
@@ -103,6 +104,7 @@ pub enum Lower {
 pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("source", source::OPS),
     ("linear", linear::OPS),
+    ("attention", attention::OPS),
     ("conv", conv::OPS),
     ("pool", pool::OPS),
     ("norm", norm::OPS),

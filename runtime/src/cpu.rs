@@ -5,6 +5,7 @@ use crate::pool::{Pool, Team};
 use crate::program::{Instruction, Sequence};
 
 pub mod activation;
+pub mod attention;
 pub mod bits;
 pub mod broadcast;
 pub mod channels;

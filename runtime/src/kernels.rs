@@ -6,6 +6,7 @@ use crate::error::KernelError;
 use crate::types::Type;
 use call::Call;
 
+pub mod attention;
 mod call;
 pub mod conv;
 pub mod elementwise;
@@ -32,6 +33,8 @@ pub enum Kernel {
     LinearInputGrad(linear::Linear),
     LinearWeightGrad(linear::Linear),
     Matmul(linear::Matmul),
+    Attention(attention::Attention),
+    AttentionGrad(attention::Attention),
     Conv(conv::Conv),
     ConvInputGrad(conv::Conv),
     ConvWeightGrad(conv::Conv),
@@ -179,6 +182,7 @@ const RESIZE_GRAD: &[&str] = &[
     "shape",
 ];
 const LRN: &[&str] = &["size", "alpha", "beta", "bias"];
+const ATTENTION: &[&str] = &["scale", "causal", "safe"];
 const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay"];
 
 /// Every op: its name, the attrs that it has (all of them, and no others), and how an instruction is checked.
@@ -187,6 +191,8 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("linear_input_grad", &["transpose"], linear::linear_input_grad),
     ("linear_weight_grad", &["transpose"], linear::linear_weight_grad),
     ("matmul", &["ta", "tb"], linear::matmul),
+    ("attention", ATTENTION, attention::attention),
+    ("attention_grad", ATTENTION, attention::attention_grad),
     ("conv", CONV, conv::conv),
     ("conv_input_grad", CONV_GRAD, conv::conv_input_grad),
     ("conv_weight_grad", CONV_GRAD, conv::conv_weight_grad),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::kernels::Kernel;
 use crate::program::{Home, Instruction, Program, Sequence, Value};
 
+mod attention;
 mod conv;
 mod elementwise;
 mod layout;
@@ -150,6 +151,8 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::LinearInputGrad(it) => vec![linear::input_grad(it, args)],
         Kernel::LinearWeightGrad(it) => vec![linear::weight_grad(it, args)],
         Kernel::Matmul(it) => vec![linear::matmul(it, args)],
+        Kernel::Attention(it) => attention::attention(it, args),
+        Kernel::AttentionGrad(it) => attention::attention_grad(it, args),
         Kernel::Conv(it) => vec![conv::conv(it, args)],
         Kernel::ConvInputGrad(it) => vec![conv::input_grad(it, args)],
         Kernel::ConvWeightGrad(it) => vec![conv::weight_grad(it, args)],

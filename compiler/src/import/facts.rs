@@ -1,5 +1,7 @@
 //! What tract knows of a model: types of values, and what folds to a constant. Nothing else here sees tract.
 
+mod attention;
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -78,6 +80,7 @@ fn solve(probe: &Model) -> TractResult<Facts> {
         Ok((expand(BatchNorm { outputs }), vec![]))
     });
     shapes::register(&mut onnx);
+    onnx.op_register.insert("Attention", |_, node| Ok((expand(attention::Attention::new(node)?), vec![])));
     let probe = onnx.proto_model_for_read(&mut &*probe.encode())?;
     let parsed = onnx.parse(&probe, None)?;
     ensure!(parsed.unresolved_inputs.is_empty(), "inputs {:?} are not defined", parsed.unresolved_inputs);

@@ -1,5 +1,7 @@
 //! What an import rule may ask about its node, and how it adds to the graph.
 
+use std::collections::HashSet;
+
 use razorc_proto::onnx::{AttributeProto, NodeProto};
 
 use super::roles::Reading;
@@ -200,6 +202,20 @@ impl<'w, 'a> At<'w, 'a> {
     /// Whether a value depends on an input of the model.
     pub fn is_data(&self, value: Value) -> bool {
         self.walk.is_data(value)
+    }
+
+    /// Whether weights that are trained go into a value.
+    pub fn is_trained(&self, value: Value) -> bool {
+        let (graph, mut open, mut seen) = (&self.walk.graph, vec![value], HashSet::new());
+        while let Some(value) = open.pop() {
+            if graph.node(value.node).op.name == "param" {
+                return true;
+            }
+            if seen.insert(value.node) {
+                open.extend(graph.operands(value.node));
+            }
+        }
+        false
     }
 
     /// The operand and attributes of the node that made `value`, if that is a `op`.

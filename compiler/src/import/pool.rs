@@ -58,7 +58,8 @@ fn windows(x: &[u64], attrs: &Attrs) -> Result<Vec<u64>, Refused> {
     ops::window(&x[2..], &kernel, attrs, attrs.int_or("ceil", 0) != 0).map_err(|e| Refused(e.to_string()))
 }
 
-fn pool(node: &NodeProto, dims: &[u64]) -> Result<Attrs, Refused> {
+/// Attributes of a pooling, every window of which covers an element.
+pub(super) fn pool(node: &NodeProto, dims: &[u64]) -> Result<Attrs, Refused> {
     let kernel = node.ints("kernel_shape");
     if dims.len() < 3 || kernel.len() != dims.len() - 2 {
         return refuse(format!("of an input with {} axes by a kernel {kernel:?} is not supported", dims.len()));

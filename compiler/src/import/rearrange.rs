@@ -28,8 +28,8 @@ pub fn space_to_depth(at: &mut At<'_, '_>) -> Result<(), Refused> {
 /// Axes of the image, and the size of a block.
 fn sizes(at: &mut At<'_, '_>) -> Result<(u64, u64, u64, u64, u64), Refused> {
     let x = at.input(0)?;
-    match (at.dims(x)[..].try_into(), u64::try_from(at.int("blocksize", 0))) {
-        (Ok([n, c, h, w]), Ok(b)) if (1..1 << 15).contains(&b) => Ok((n, c, h, w, b)),
+    match (&at.dims(x)[..], u64::try_from(at.int("blocksize", 0))) {
+        (&[n, c, h, w], Ok(b)) if (1..1 << 15).contains(&b) => Ok((n, c, h, w, b)),
         _ => refuse(format!("of {:?} by blocks of {} is not supported", at.dims(x), at.int("blocksize", 0))),
     }
 }

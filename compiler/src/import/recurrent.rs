@@ -35,7 +35,7 @@ impl Sizes {
             "bidirectional" => 2,
             word => return refuse(format!("has direction {word}, which is not supported")),
         };
-        let ([first, second, input], [r_directions, rows, hidden]) = (*x, *r) else {
+        let (&[first, second, input], &[r_directions, rows, hidden]) = (x, r) else {
             return refuse(format!("of {x:?} with {r:?} is not supported"));
         };
         if r_directions != directions || rows != gates * hidden {

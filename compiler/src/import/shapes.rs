@@ -34,6 +34,7 @@ const RULES: &[(&str, &[usize], Rule)] = &[
     }),
     ("GRU", &[], recurrent_dims),
     ("LSTM", &[], recurrent_dims),
+    ("LpPool", &[], |at| Ok(vec![pooled(at.node, at.dims(0)?)?])),
     ("MaxPool", &[], |at| {
         let y = pooled(at.node, at.dims(0)?)?;
         Ok(vec![y.clone(), y])

@@ -19,7 +19,7 @@ pub const OPS: &[OpDef] = &[
         }),
         weight: None,
         estimates: &[],
-        batch: Batch::When(|_, attrs, together| together[0] && attrs.int_or("axis", 0) != 0),
+        batch: Batch::Moves(|_, attrs, axis| (attrs.int_or("axis", 0) != axis as i64).then_some(axis)),
         writes: nothing,
         lower: Lower::Instruction,
     },

@@ -1,8 +1,8 @@
 //! Which function runs which kernel, on which operands and results.
 
 use super::{
-    activation, broadcast, channels, conv, dropout, elementwise, layout, linear, loss, lrn, norm, optimizer, pack,
-    pool2d, reduce, resize, row_norm, softmax, topk, volume,
+    activation, attention, broadcast, channels, conv, dropout, elementwise, layout, linear, loss, lrn, norm, optimizer,
+    pack, pool2d, reduce, resize, row_norm, softmax, topk, volume,
 };
 use crate::arena::{Element, Step};
 use crate::kernels::Kernel;
@@ -48,6 +48,14 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::LinearInputGrad(it) => linear::linear_input_grad(team, it, x(0), x(1), y()),
         Kernel::LinearWeightGrad(it) => linear::linear_weight_grad(team, it, x(0), x(1), y()),
         Kernel::Matmul(it) => linear::matmul(team, it, x(0), x(1), y()),
+        Kernel::Attention(it) => {
+            let mask = it.mask.is_some().then(|| x(3)).unwrap_or_default();
+            attention::attention(team, it, [x(0), x(1), x(2), mask], [any(step, 0), any(step, 1)]);
+        }
+        Kernel::AttentionGrad(it) => {
+            let mask = it.mask.is_some().then(|| x(5)).unwrap_or_default();
+            attention::attention_grad(team, it, x(0), [x(1), x(2), x(3), mask], x(4), results(step));
+        }
         Kernel::Conv(it) => conv::conv(team, it, x(0), x(1), bias(it.bias), y()),
         Kernel::ConvInputGrad(it) => conv::conv_input_grad(team, it, x(0), x(1), y()),
         Kernel::ConvWeightGrad(it) => conv::conv_weight_grad(team, it, x(0), x(1), y()),
