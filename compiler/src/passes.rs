@@ -9,6 +9,7 @@ pub mod samples;
 
 use crate::graph::{Graph, Value};
 use crate::options::Options;
+use crate::step::OWN_LOSS;
 use crate::verify::verify;
 
 /// A rewrite, and the name that the command line and tests call it by.
@@ -91,5 +92,5 @@ pub(crate) fn check(stage: &str, graph: &Graph) {
 
 /// What the caller of a step reads.
 fn ends(graph: &Graph) -> Vec<Value> {
-    ["loss", "correct"].iter().filter_map(|it| graph.value(it)).collect()
+    ["loss", OWN_LOSS, "correct"].iter().filter_map(|it| graph.value(it)).collect()
 }

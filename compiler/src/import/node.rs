@@ -7,7 +7,7 @@ use super::walk::Walk;
 use super::weights::{Source, Weight};
 use crate::attrs::Attrs;
 use crate::graph::{NodeId, Value};
-use crate::types::Type;
+use crate::types::{DType, Type};
 
 /// How an ONNX node becomes nodes of the graph. The rule binds the node's first output, or says why it cannot.
 pub type ImportRule = fn(&mut At<'_, '_>) -> Result<(), Refused>;
@@ -71,6 +71,37 @@ impl<'w, 'a> At<'w, 'a> {
             ty if ty.is_f32() => refuse(format!("reads `{name}`, which is empty: {ty}")),
             ty => refuse(format!("reads `{name}`, which is {ty}; only f32 is supported")),
         }
+    }
+
+    /// Input `slot` as a tensor of floats that is never trained.
+    pub fn constant(&mut self, slot: usize) -> Result<Value, Refused> {
+        let value = self.input_as(slot, Reading::Setting)?;
+        if self.is_data(value) {
+            return refuse(format!("has an input {slot} (`{}`) that is no constant", self.node.input[slot]));
+        }
+        Ok(value)
+    }
+
+    /// Input `slot` as data of this element type: an input of the model, or what was made of one.
+    pub fn input_of(&mut self, slot: usize, dtype: DType) -> Result<Value, Refused> {
+        let name = self.input_name(slot)?.to_string();
+        let value =
+            self.walk.bound(&name).ok_or_else(|| Refused(format!("reads `{name}`, which is no {dtype} data")))?;
+        match self.walk.graph.ty(value) {
+            Type::Dense { dtype: found, .. } if *found == dtype => Ok(value),
+            ty => refuse(format!("reads `{name}`, which is {ty}; only {dtype} is supported")),
+        }
+    }
+
+    /// Whether output `slot` is there.
+    pub fn makes(&self, slot: usize) -> bool {
+        !self.output_name(slot).is_empty()
+    }
+
+    /// Declares a constant for this node alone.
+    pub fn declare(&mut self, suffix: &str, weight: Weight) -> Value {
+        let name = format!("{}.{suffix}", self.output_name(0));
+        self.walk.declare(&name, "frozen", weight)
     }
 
     /// Input `slot` as integers that are known when compiling; none where it is absent.
