@@ -8,6 +8,7 @@ mod conv;
 mod elementwise;
 mod facts;
 mod guard;
+mod inline;
 mod layout;
 mod linear;
 mod loss;
@@ -19,7 +20,9 @@ mod prediction;
 mod probe;
 mod reduce;
 mod roles;
+mod row_norm;
 mod softmax;
+mod versions;
 mod walk;
 mod weights;
 
@@ -28,16 +31,19 @@ use std::collections::BTreeMap;
 use razorc_proto::Model;
 
 use self::facts::{Facts, analyse};
+use self::inline::{Flat, flatten};
 use self::probe::{Sizes, probe};
 use crate::error::ImportError;
 use crate::graph::{Graph, Phase, Value};
 use crate::options::Options;
 use crate::types::Type;
 
+pub(crate) use inline::{subgraphs, subgraphs_mut, values_read};
 pub use node::{At, ImportRule, Refused};
 pub(crate) use order::{label, output_name};
 pub(crate) use probe::{int_tensor, is_float, real_inputs, typed};
 pub(crate) use roles::examples;
+pub use versions::{CHECKED, OLDEST, versions};
 pub use weights::{Source, Weight};
 
 pub(crate) mod rules {
@@ -52,6 +58,7 @@ pub(crate) mod rules {
     pub use super::norm::*;
     pub use super::pool::*;
     pub use super::reduce::*;
+    pub use super::row_norm::*;
     pub use super::softmax::*;
 }
 
@@ -75,14 +82,16 @@ pub struct Imported {
 /// Imports a (prepared) model. If the model has several outputs, the first one is what is trained.
 pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError> {
     let opset = order::opset(model.proto())?;
-    let roots = order::roots(model.graph(), &options.loss_output)?;
-    let order = order::live_nodes(model.graph(), &roots)?;
     let sizes =
         Sizes { batch: Some(options.batch), bind: &options.bind, input_shapes: &options.input_shapes, other: None };
+    let Flat { model, obstacles } = flatten(model, opset, &sizes)?;
+    let model: &Model = &model;
+    let roots = order::roots(model.graph(), &options.loss_output)?;
+    let order = order::live_nodes(model.graph(), &roots)?;
     let probe = probe(model, &sizes)?;
     let facts = analyse(&probe.model)?;
     let roles = roles::Roles::new(options)?;
-    let walk = walk::Walk::new(model, opset, &facts, roles, options);
+    let walk = walk::Walk::new(model, opset, &facts, &obstacles, roles, options);
     let mut imported = walk.run(&order, &roots).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
     if options.loss_output.is_empty() {
         imported.output = prediction::prediction(&mut imported, options);
@@ -104,7 +113,8 @@ pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError>
 pub(crate) fn shapes(model: &Model) -> Result<Facts, ImportError> {
     let nothing = (BTreeMap::new(), BTreeMap::new());
     let sizes = Sizes { batch: None, bind: &nothing.0, input_shapes: &nothing.1, other: Some(224) };
-    analyse(&probe(model, &sizes)?.model)
+    let flat = flatten(model, order::opset(model.proto())?, &sizes)?;
+    analyse(&probe(&flat.model, &sizes)?.model)
 }
 
 /// Shapes that only fail to fit because another batch is asked for are a matter of the batch.

@@ -13,6 +13,7 @@ mod optimizer;
 mod packing;
 mod pool;
 mod reduce;
+mod row_norm;
 mod rules;
 mod softmax;
 mod source;
@@ -70,13 +71,17 @@ pub enum Estimate {
     Safe,
     /// Only when forced: measured to destroy the gradient of smooth activations.
     Forced,
+    /// When forced, and by the published rule, which also prunes what attention and normalization save.
+    Published,
 }
 
 /// What an op does to the batch axis.
 pub enum Batch {
-    /// The first result's samples lie together if the first operand's do.
+    /// The first result's samples lie as the first operand's do.
     Keeps,
-    /// Decided by attributes and operand types, given which operands' samples lie together.
+    /// The axis of the first result that the batch is outermost in, from that of the first operand.
+    Moves(fn(&[Type], &Attrs, usize) -> Option<usize>),
+    /// Whether the batch is outermost, decided by attributes and operand types, given which operands' samples lie together.
     When(fn(&[Type], &Attrs, &[bool]) -> bool),
     /// No result has samples.
     Loses,
@@ -108,6 +113,7 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("loss", loss::OPS),
     ("packing", packing::OPS),
     ("optimizer", optimizer::OPS),
+    ("row_norm", row_norm::OPS),
 ];
 
 /// Every row.

@@ -21,6 +21,8 @@ pub struct Options {
     pub head_at: String,
     /// Train the fresh head alone.
     pub head_only: bool,
+    /// Give every node that reads a shared weight its own copy.
+    pub untie_shared: bool,
     /// What the model predicts; none: what the loss suggests.
     pub task: Option<Task>,
     /// What is minimized.
@@ -186,8 +188,10 @@ pub struct Razor {
     pub ends: bool,
     /// Prune what smooth activations and normalization read.
     pub smooth: bool,
-    /// The published mask rule (all ties kept, f32, ends pruned), for comparison; nothing is packed.
+    /// The published mask rule (all ties kept, f32), for comparison; nothing is packed.
     pub reference: bool,
+    /// Compute gradients of normalization from its exact input, never from its pruned output.
+    pub exact_norm: bool,
 }
 
 /// A fraction in parts per million, so that counts of kept elements are exact.
@@ -253,6 +257,7 @@ impl Default for Options {
             classes: 0,
             head_at: String::new(),
             head_only: false,
+            untie_shared: false,
             task: None,
             loss: Loss::CrossEntropy,
             huber_delta: 1.0,
@@ -294,6 +299,7 @@ impl Default for Razor {
             ends: false,
             smooth: false,
             reference: false,
+            exact_norm: false,
         }
     }
 }

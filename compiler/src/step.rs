@@ -186,7 +186,8 @@ pub fn add_backward(graph: &mut Graph, loss: Value, optimizer: &Optimizer) -> Re
     // A loss that is made by an op that is no loss itself needs a cotangent to start from.
     let loss = graph.root(loss);
     let is_loss = ops::family(graph.node(loss.node).op) == "loss";
-    let one = (!is_loss).then(|| graph.declare("frozen", ONE, Type::f32(&[])));
+    let ty = graph.ty(loss).clone();
+    let one = (!is_loss).then(|| graph.declare("frozen", ONE, ty));
     let gradients = autodiff::differentiate_from(graph, loss, one, &params);
     if gradients.is_empty() {
         return Err(StepError::NothingTrained);

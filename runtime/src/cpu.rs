@@ -27,6 +27,7 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool2d;
 pub mod reduce;
+pub mod row_norm;
 pub mod softmax;
 pub mod topk;
 pub mod wide;

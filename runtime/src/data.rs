@@ -67,6 +67,8 @@ pub enum Numbers {
         /// Such as the size of a vocabulary.
         end: Option<u64>,
     },
+    /// 0 or 1, a byte each.
+    Truth,
 }
 
 /// Numbers of one input, row after row.
@@ -76,6 +78,8 @@ pub enum Column {
     Real(Vec<f32>),
     /// i64.
     Whole(Vec<i64>),
+    /// 0 or 1.
+    Truth(Vec<u8>),
 }
 
 /// What the loss compares with.

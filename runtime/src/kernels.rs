@@ -17,6 +17,7 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool;
 pub mod reduce;
+pub mod row_norm;
 pub mod softmax;
 mod strides;
 mod window;
@@ -69,7 +70,7 @@ pub enum Kernel {
     Reduce(reduce::Reduce),
     Expand(reduce::Expand),
     /// `reshape` that could not share storage.
-    Copy(elementwise::Flat),
+    Copy(layout::Copy),
     /// `transpose` and `slice`.
     StridedRead(layout::StridedRead),
     /// `pad` and `unslice`.
@@ -97,6 +98,10 @@ pub enum Kernel {
     /// `adam` and `adamw`.
     Adam(optimizer::Adam),
     BatchNormUpdate(optimizer::BatchNormUpdate),
+    /// `layer_norm` and `rms_norm`.
+    RowNorm(row_norm::RowNorm),
+    RowNormGrad(row_norm::Rows),
+    RowNormGradFromOutput(row_norm::Rows),
 }
 
 impl Kernel {
@@ -217,4 +222,10 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("adam", ADAM, optimizer::adam),
     ("adamw", ADAM, optimizer::adamw),
     ("batch_norm_update", &["momentum", "epsilon", "count"], optimizer::batch_norm_update),
+    ("layer_norm", &["axis", "epsilon"], row_norm::layer_norm),
+    ("layer_norm_grad", &[], row_norm::layer_norm_grad),
+    ("layer_norm_grad_from_output", &[], row_norm::layer_norm_grad_from_output),
+    ("rms_norm", &["axis", "epsilon"], row_norm::rms_norm),
+    ("rms_norm_grad", &[], row_norm::rms_norm_grad),
+    ("rms_norm_grad_from_output", &[], row_norm::rms_norm_grad_from_output),
 ];

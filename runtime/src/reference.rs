@@ -15,6 +15,7 @@ mod optimizer;
 mod pack;
 mod pool;
 mod reduce;
+mod row_norm;
 mod softmax;
 mod tensor;
 #[cfg(test)]
@@ -55,7 +56,7 @@ pub enum Which {
 impl<'a> Reference<'a> {
     /// All residents are zeros until they are set.
     pub fn new(program: &'a Program) -> Reference<'a> {
-        let residents = program.residents().iter().map(|it| Tensor::zeros(it.ty().dims())).collect();
+        let residents = program.residents().iter().map(|it| Tensor::zeros_of(it.ty())).collect();
         Reference { program, precision: Precision::F64, residents, given: HashMap::new(), made: HashMap::new() }
     }
 
@@ -210,5 +211,8 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Sgd(it) => optimizer::sgd(it, args),
         Kernel::Adam(it) => optimizer::adam(it, args),
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, args),
+        Kernel::RowNorm(it) => row_norm::norm(it, args),
+        Kernel::RowNormGrad(it) => row_norm::grad(it, args),
+        Kernel::RowNormGradFromOutput(it) => row_norm::grad_from_output(it, args),
     }
 }

@@ -14,7 +14,7 @@ use razorc_proto::program::{Preprocess, Progress};
 
 use crate::data::{Dataset, Loader, Order, Transform};
 use crate::memory::Footprint;
-use crate::metrics::{Measure, Measures, Score, StepStats, Tally, median};
+use crate::metrics::{Measure, Score, StepStats, Tally, median};
 use crate::schedule::Schedule;
 use crate::trainer::Trainer;
 use checkpoint::Checkpoints;

@@ -14,7 +14,7 @@ use crate::data::{Batch, Column, Expect, Input, Numbers, Target, Targets};
 use crate::error::{ArenaError, ProgramError};
 use crate::memory::{Footprint, Meter};
 use crate::metrics::StepStats;
-use crate::program::{Ports, Program};
+use crate::program::{Instruction, Ports, Program};
 
 /// A trainer in memory, ready to run. Nothing is allocated after it is loaded.
 pub struct Trainer {
@@ -73,14 +73,22 @@ impl Trainer {
     pub fn step(&mut self, batch: &Batch<'_>, rate: f32, number: u64) -> StepStats {
         let Trainer { program, arena, cpu, .. } = self;
         let ports = program.train().ports();
-        fill(arena, ports, batch);
-        for (port, number) in [(ports.learning_rate, rate), (ports.step, number as f32)] {
-            if let Some(place) = port {
-                arena.value_mut(place)[0] = number;
-            }
-        }
+        fill_step(arena, ports, batch, rate, number);
         cpu.run(program.train(), arena);
         stats(arena, ports)
+    }
+
+    /// One step at rate 0, in which `watch` sees the memory after every instruction.
+    ///
+    /// # Panics
+    /// If the batch does not fit the trainer's [`Expect`].
+    pub fn watch(&mut self, batch: &Batch<'_>, mut watch: impl FnMut(usize, &Instruction, &Arena)) {
+        let Trainer { program, arena, cpu, .. } = self;
+        fill_step(arena, program.train().ports(), batch, 0.0, 1);
+        for (at, instruction) in program.train().instructions().iter().enumerate() {
+            cpu.step(instruction, arena);
+            watch(at, instruction, arena);
+        }
     }
 
     /// Scores a batch; weights stay as they are.
@@ -145,10 +153,10 @@ impl Trainer {
         by_initializer(&self.message, |idx| Some(self.arena.resident(&self.program, idx)))
     }
 
-    /// A weight, statistic or optimizer state with a value that is infinite or not a number.
+    /// A trained weight, statistic or optimizer state with a value that is infinite or not a number.
     pub fn not_finite(&self) -> Option<&str> {
         let finite = |bytes: &[u8]| bytes.chunks_exact(4).all(|it| float(it).is_finite());
-        self.residents().find(|(.., bytes)| !finite(bytes)).map(|(name, ..)| name)
+        self.residents().find(|(_, role, bytes)| *role != Role::Frozen && !finite(bytes)).map(|(name, ..)| name)
     }
 
     /// Forgets the optimizer's state, as if it had never stepped.
@@ -216,7 +224,11 @@ impl Expect {
         let input = |(idx, name): (usize, &String)| {
             let (dims, dtype) = row(program, name).ok_or(LoadError::Port("input"))?;
             let end = task.bounds.get(idx).copied().filter(|&end| 0 < end);
-            let numbers = if dtype == proto::DType::I64 { Numbers::Whole { end } } else { Numbers::Real };
+            let numbers = match dtype {
+                proto::DType::I64 => Numbers::Whole { end },
+                proto::DType::Bool => Numbers::Truth,
+                _ => Numbers::Real,
+            };
             Ok(Input { name: name.clone(), dims, numbers })
         };
         let inputs = task.inputs.iter().enumerate().map(input).collect::<Result<Vec<_>, LoadError>>()?;
@@ -257,11 +269,21 @@ fn row(program: &proto::Program, name: &str) -> Option<(Vec<usize>, proto::DType
     Some((dims?, ty.dtype()))
 }
 
+fn fill_step(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>, rate: f32, number: u64) {
+    fill(arena, ports, batch);
+    for (port, number) in [(ports.learning_rate, rate), (ports.step, number as f32)] {
+        if let Some(place) = port {
+            arena.value_mut(place)[0] = number;
+        }
+    }
+}
+
 fn fill(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>) {
     for (place, numbers) in ports.inputs.iter().zip(batch.inputs) {
         match numbers {
             Column::Real(numbers) => arena.value_mut(*place).copy_from_slice(numbers),
             Column::Whole(numbers) => arena.value_mut(*place).copy_from_slice(numbers),
+            Column::Truth(truths) => arena.value_mut(*place).copy_from_slice(truths),
         }
     }
     match (ports.target, batch.targets) {

@@ -134,7 +134,7 @@ fn what_exporters_leave_behind_vanishes() {
     insta::assert_snapshot!(imported.graph);
     let weight = &imported.weights["conv2.bias"];
     assert_eq!(weight.initializer.as_deref(), Some("conv2.bias"));
-    assert_eq!(weight.values().unwrap(), imported.weights["conv1.bias"].values().unwrap());
+    assert_eq!(weight.bytes().unwrap(), imported.weights["conv1.bias"].bytes().unwrap());
 }
 
 #[test]

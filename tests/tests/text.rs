@@ -50,6 +50,7 @@ fn passes_rewrite_text() {
                 Some(("ends", it)) => options.razor.ends = it == "true",
                 Some(("smooth", it)) => options.razor.smooth = it == "true",
                 Some(("reference", it)) => options.razor.reference = it == "true",
+                Some(("exact_norm", it)) => options.razor.exact_norm = it == "true",
                 Some(("for", it)) => {
                     let (glob, sparsity) = it.split_once(':').unwrap();
                     options.razor.sparsity_for.push((glob.into(), sparsity.parse::<Sparsity>().unwrap()));

@@ -77,6 +77,9 @@ struct UpdateOptions {
     /// What is trained in batch normalization: nothing, scale and bias, or also the statistics
     #[arg(long, value_enum, default_value_t = BatchNormWord::Frozen)]
     batch_norm: BatchNormWord,
+    /// Give every node that reads a shared weight its own copy, instead of training it as one
+    #[arg(long)]
+    untie_shared: bool,
     /// Let the model's dropout layers drop
     #[arg(long)]
     dropout: bool,
@@ -124,6 +127,9 @@ struct RazorOptions {
     /// Keep what the published rule keeps, without packing; for comparison only
     #[arg(long)]
     reference_mask: bool,
+    /// Compute gradients of normalization from its exact input, not from its pruned output
+    #[arg(long)]
+    exact_norm: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -185,6 +191,7 @@ impl CompileOptions {
             classes: self.classes,
             head_at: self.head_at.clone(),
             head_only: self.head_only,
+            untie_shared: self.update.untie_shared,
             task: self.loss.task(),
             loss: self.loss.loss(),
             huber_delta: self.loss.delta()?,
@@ -282,6 +289,7 @@ impl RazorOptions {
             ends: self.prune_ends,
             smooth: self.prune_smooth,
             reference: self.reference_mask,
+            exact_norm: self.exact_norm,
         })
     }
 }

@@ -40,7 +40,7 @@ impl Facts {
     pub fn ints(&self, value: &str) -> Option<Vec<i64>> {
         let fact = self.values.get(value)?;
         match fact.ty {
-            Type::Dense { dtype: DType::I64 | DType::I32 | DType::U8 | DType::Bool, .. } => elements(fact),
+            Type::Dense { dtype: DType::I64 | DType::U8 | DType::Bool, .. } => elements(fact),
             _ => None,
         }
     }
@@ -49,7 +49,7 @@ impl Facts {
     pub fn floats(&self, value: &str) -> Option<Vec<f32>> {
         let fact = self.values.get(value)?;
         match fact.ty {
-            Type::Dense { dtype: DType::F64 | DType::F32 | DType::F16, .. } => elements(fact),
+            Type::Dense { dtype: DType::F32 | DType::F16, .. } => elements(fact),
             _ => None,
         }
     }
@@ -103,13 +103,12 @@ pub fn checked_dims(dims: impl Iterator<Item = u64>) -> Option<Vec<u64>> {
     product.filter(|&it| it <= MOST).map(|_| dims)
 }
 
+/// The graph computes in f32 and i64: a model's doubles and 32-bit integers become those.
 fn dtype_of(ty: DatumType) -> Option<DType> {
     Some(match ty {
-        DatumType::F64 => DType::F64,
-        DatumType::F32 => DType::F32,
+        DatumType::F32 | DatumType::F64 => DType::F32,
         DatumType::F16 => DType::F16,
-        DatumType::I64 | DatumType::TDim => DType::I64,
-        DatumType::I32 => DType::I32,
+        DatumType::I64 | DatumType::I32 | DatumType::TDim => DType::I64,
         DatumType::U8 => DType::U8,
         DatumType::Bool => DType::Bool,
         _ => return None,

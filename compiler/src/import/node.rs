@@ -57,6 +57,14 @@ impl<'w, 'a> At<'w, 'a> {
         self.node.output.len()
     }
 
+    /// Whether anything reads output `slot`.
+    pub fn is_read(&self, slot: usize) -> bool {
+        let name = self.output_name(slot);
+        let graph = self.walk.model.graph();
+        let read = |node: &NodeProto| node.input.iter().any(|it| it == name);
+        !name.is_empty() && (graph.node.iter().any(read) || graph.output.first().is_some_and(|it| it.name() == name))
+    }
+
     /// Input `slot` as a tensor of floats.
     pub fn input(&mut self, slot: usize) -> Result<Value, Refused> {
         self.input_as(slot, Reading::Operand)
@@ -82,17 +90,6 @@ impl<'w, 'a> At<'w, 'a> {
         Ok(value)
     }
 
-    /// Input `slot` as data of this element type: an input of the model, or what was made of one.
-    pub fn input_of(&mut self, slot: usize, dtype: DType) -> Result<Value, Refused> {
-        let name = self.input_name(slot)?.to_string();
-        let value =
-            self.walk.bound(&name).ok_or_else(|| Refused(format!("reads `{name}`, which is no {dtype} data")))?;
-        match self.walk.graph.ty(value) {
-            Type::Dense { dtype: found, .. } if *found == dtype => Ok(value),
-            ty => refuse(format!("reads `{name}`, which is {ty}; only {dtype} is supported")),
-        }
-    }
-
     /// Whether output `slot` is there.
     pub fn makes(&self, slot: usize) -> bool {
         !self.output_name(slot).is_empty()
@@ -102,6 +99,34 @@ impl<'w, 'a> At<'w, 'a> {
     pub fn declare(&mut self, suffix: &str, weight: Weight) -> Value {
         let name = format!("{}.{suffix}", self.output_name(0));
         self.walk.declare(&name, "frozen", weight)
+    }
+
+    /// Input `slot` as a tensor of floats, integers or truths.
+    pub fn any(&mut self, slot: usize) -> Result<Value, Refused> {
+        let name = self.input_name(slot)?.to_string();
+        let value = self.walk.value(&name, Reading::Operand)?;
+        match self.walk.graph.ty(value) {
+            ty if ty.elements() == 0 => refuse(format!("reads `{name}`, which is empty: {ty}")),
+            Type::Dense { dtype: DType::F32 | DType::I64 | DType::Bool, .. } => Ok(value),
+            ty => refuse(format!("reads `{name}`, which is {ty}; f32, i64 and bool are supported")),
+        }
+    }
+
+    /// Input `slot` as a tensor of this element type.
+    pub fn input_of(&mut self, slot: usize, dtype: DType) -> Result<Value, Refused> {
+        let value = self.any(slot)?;
+        match self.walk.graph.ty(value) {
+            Type::Dense { dtype: found, .. } if *found == dtype => Ok(value),
+            ty => refuse(format!("reads `{}`, which is {ty}; {dtype} is needed", self.input_name(slot)?)),
+        }
+    }
+
+    /// Element type of a dense value in the graph.
+    pub fn dtype(&self, value: Value) -> Option<DType> {
+        match self.walk.graph.ty(value) {
+            Type::Dense { dtype, .. } => Some(*dtype),
+            _ => None,
+        }
     }
 
     /// Input `slot` as integers that are known when compiling; none where it is absent.

@@ -29,7 +29,7 @@ pub const OPS: &[OpDef] = &[
         shape: matmul,
         gradient: Gradient::Rule(matmul_vjp),
         weight: None,
-        estimates: &[],
+        estimates: &[(0, Estimate::Published), (1, Estimate::Published)],
         batch: Batch::When(|operands, attrs, together| {
             together[0] && (2 < operands[0].rank() || attrs.int_or("ta", 0) == 0)
         }),

@@ -15,8 +15,8 @@ const TARGETS: [&str; 3] = ["y", "labels", "targets"];
 pub(super) fn open_npz(path: &Path, expect: &Expect, options: &Options) -> Result<Dataset, DataError> {
     let bound = options.cache_bytes as u64;
     let of_input = |input: &Input| match &expect.inputs[..] {
-        [_] => Array::open_member(path, &["x", &input.name], bound),
-        _ => Array::open_member(path, &[&input.name], bound),
+        [_] => Array::open_member(path, &["x", input.name.as_str()], bound),
+        _ => Array::open_member(path, &[input.name.as_str()], bound),
     };
     let inputs = expect.inputs.iter().map(of_input).collect::<Result<Vec<_>, _>>()?;
     let wanted = !matches!(expect.target, Target::None);
@@ -74,11 +74,12 @@ pub(super) fn dataset(x: Vec<Array>, y: Option<Array>, expect: &Expect) -> Resul
                 select::check_finite(&array)?;
                 form
             }
-            Numbers::Whole { end } => {
+            Numbers::Whole { .. } | Numbers::Truth => {
                 if squeezed(array.row_dims()) != squeezed(&input.dims) {
                     let (path, found) = (array.path.clone(), array.row_dims().to_vec());
                     return Err(DataError::Shape { path, expected: input.dims.clone(), found });
                 }
+                let end = if let Numbers::Whole { end } = input.numbers { end } else { Some(2) };
                 select::check_whole(&array, &input.name, end)?;
                 Form::Flat
             }

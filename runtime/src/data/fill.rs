@@ -95,13 +95,18 @@ impl Filler {
         let column = |(input, &len): (&super::Input, &usize)| match input.numbers {
             Numbers::Real => Column::Real(vec![f32::NAN; rows * len]),
             Numbers::Whole { .. } => Column::Whole(vec![-1; rows * len]),
+            Numbers::Truth => Column::Truth(vec![1; rows * len]),
         };
         let inputs = self.dataset.inputs.iter().zip(&self.row_lens).map(column).collect();
         Piece { inputs, weights: vec![f32::NAN; rows], labels }
     }
 
     pub fn piece_bytes(&self, rows: usize) -> usize {
-        let width = |input: &super::Input| if input.numbers == Numbers::Real { 4 } else { 8 };
+        let width = |input: &super::Input| match input.numbers {
+            Numbers::Real => 4,
+            Numbers::Whole { .. } => 8,
+            Numbers::Truth => 1,
+        };
         let inputs = self.dataset.inputs.iter().zip(&self.row_lens).map(|(input, len)| width(input) * len);
         let target = match self.target {
             TargetForm::None => 0,
@@ -155,6 +160,7 @@ impl Filler {
             match column {
                 Column::Real(numbers) => numbers.fill(0.0),
                 Column::Whole(numbers) => numbers.fill(0),
+                Column::Truth(truths) => truths.fill(0),
             }
         }
         piece.weights.fill(0.0);
@@ -224,6 +230,13 @@ impl Filler {
                 (Source::Tokens(tokens), Column::Whole(out)) => {
                     tokens.fill(slot, row, &mut out[at * len..][..len], |it| it);
                 }
+                (Source::Tokens(tokens), Column::Truth(out)) => {
+                    tokens.fill(slot, row, &mut out[at * len..][..len], |it| u8::from(it != 0));
+                }
+                (Source::Arrays(arrays), Column::Truth(out)) => {
+                    let truths = arrays[slot].0.values(row, &mut scratch.stored)?;
+                    out[at * len..][..len].iter_mut().zip(truths).for_each(|(place, it)| *place = u8::from(it != 0.0));
+                }
                 (Source::Arrays(arrays), Column::Whole(out)) => {
                     let numbers = arrays[slot].0.values(row, &mut scratch.stored)?;
                     out[at * len..][..len].iter_mut().zip(numbers).for_each(|(place, it)| *place = it as i64);
@@ -231,7 +244,7 @@ impl Filler {
                 (Source::Folder(..) | Source::Arrays(_), Column::Real(out)) => {
                     self.fill_real(slot, row, rng.clone(), scratch, &mut out[at * len..][..len])?;
                 }
-                (Source::Folder(..), Column::Whole(_)) => {}
+                (Source::Folder(..), Column::Whole(_) | Column::Truth(_)) => {}
             }
         }
         Ok(())
@@ -294,6 +307,7 @@ impl Piece {
             match (to, from) {
                 (Column::Real(to), Column::Real(from)) => copy_rows(to, from, at, rows, of),
                 (Column::Whole(to), Column::Whole(from)) => copy_rows(to, from, at, rows, of),
+                (Column::Truth(to), Column::Truth(from)) => copy_rows(to, from, at, rows, of),
                 _ => {}
             }
         }

@@ -12,5 +12,6 @@ mod norm;
 mod packing;
 mod pool;
 mod reduce;
+mod row_norm;
 mod softmax;
 mod update;
