@@ -17,6 +17,7 @@ pub mod samples;
 
 use crate::graph::{Graph, Value};
 use crate::options::Options;
+use crate::step::OWN_LOSS;
 use crate::verify::verify;
 
 /// A rewrite, and the name that the command line and tests call it by.
@@ -117,5 +118,5 @@ pub(crate) fn apply(passes: &[Pass], graph: &mut Graph, options: &Options, watch
 
 /// What the caller of a step reads.
 fn ends(graph: &Graph) -> Vec<Value> {
-    ["loss", "correct"].iter().filter_map(|it| graph.value(it)).collect()
+    ["loss", OWN_LOSS, "correct"].iter().filter_map(|it| graph.value(it)).collect()
 }
