@@ -68,7 +68,7 @@ pub fn comparison(dense: &Memory, packed: &Memory, label: &str) -> String {
 /// Every saved tensor with what is kept of it, and every normalization with what its gradient reads.
 pub fn decisions(saved: &[back_razor::Decision], norms: &[norm_from_output::Decision]) -> String {
     let saved = saved.iter().map(|it| match it.outcome {
-        Ok(sparsity) => (&it.value, format!("pruned to {}", 1.0 - f64::from(sparsity.ppm()) / 1e6)),
+        Ok(sparsity) => (&it.value, format!("{sparsity} pruned")),
         Err(whole) => (&it.value, format!("whole: {whole}")),
     });
     let norms = norms.iter().map(|it| match it.outcome {

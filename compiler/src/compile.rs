@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use razorc_proto::Model;
 use razorc_proto::program::{self, Memory, Program, Role, Task};
+use razorc_proto::{Model, TensorError};
 
 use crate::error::{ImportError, PrepareError};
 use crate::graph::{Graph, NodeId, Phase, Value};
@@ -56,8 +56,11 @@ pub enum CompileError {
     #[error(transparent)]
     Size(#[from] SizeError),
     /// A weight that cannot be read.
-    #[error("weight `{0}`: {1}")]
-    Weight(String, razorc_proto::TensorError),
+    #[error(transparent)]
+    Weight(#[from] TensorError),
+    /// A model that was stripped of its weights.
+    #[error("the model has no values for `{0}`; it was saved without its weights, so there is nothing to fine-tune")]
+    NoValues(String),
 }
 
 /// The graphs of a trainer before they are scheduled.
@@ -128,6 +131,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     let result = |it| passes::evaluation::result(&eval, it);
     let (output, prediction) = (result(imported.output), imported.prediction.map(result));
     passes::apply(passes::EVALUATION, &mut eval, options, watch);
+    passes::apply(passes::LIFTS, &mut eval, options, &mut |_, _| {});
     let ends = add_ends(&mut eval, output, prediction, &imported.inputs, options)?;
     let mut task = task(&eval, &imported.inputs, &ends, options);
     let read = kept(&eval, &task, true);
@@ -135,6 +139,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
 
     let mut dense = imported.graph;
     passes::apply(passes::FORWARD, &mut dense, options, watch);
+    passes::apply(passes::LIFTS, &mut dense, options, watch);
     let ends = add_ends(&mut dense, imported.output, imported.prediction, &imported.inputs, options)?;
     step::add_backward(&mut dense, ends.loss, &options.optimizer)?;
     watch(autodiff::STAGE, &dense);
@@ -326,7 +331,11 @@ fn blobs(program: &Program, weights: &BTreeMap<String, Weight>) -> Result<Vec<Op
             return Ok(None);
         }
         let weight = &weights[&resident.name];
-        weight.bytes().map(Some).map_err(|e| CompileError::Weight(resident.name.clone(), e))
+        let bytes = weight.bytes().map_err(|e| match e {
+            TensorError::Length { tensor, has: 0, .. } => CompileError::NoValues(tensor),
+            other => other.into(),
+        })?;
+        Ok(Some(bytes))
     };
     program.residents.iter().map(blob).collect()
 }

@@ -3,8 +3,10 @@
 //! Import never changes the model. What has to be changed first is `prepare`'s work.
 
 mod activation;
+mod attention;
 mod constant;
 mod conv;
+mod einsum;
 mod elementwise;
 mod facts;
 mod guard;
@@ -12,15 +14,20 @@ mod inline;
 mod layout;
 mod linear;
 mod loss;
+mod lp;
 mod node;
 mod norm;
 mod order;
 mod pool;
 mod prediction;
 mod probe;
+mod rearrange;
+mod recurrent;
 mod reduce;
+mod resize;
 mod roles;
 mod row_norm;
+mod shapes;
 mod softmax;
 mod versions;
 mod walk;
@@ -49,15 +56,21 @@ pub use weights::{Source, Weight};
 pub(crate) mod rules {
     //! One function for each ONNX operator; the op table says which op it becomes.
     pub use super::activation::*;
+    pub use super::attention::*;
     pub use super::constant::*;
     pub use super::conv::*;
+    pub use super::einsum::einsum;
     pub use super::elementwise::*;
     pub use super::layout::*;
     pub use super::linear::*;
     pub use super::loss::*;
+    pub use super::lp::*;
     pub use super::norm::*;
     pub use super::pool::*;
+    pub use super::rearrange::*;
+    pub use super::recurrent::{gru, lstm, rnn};
     pub use super::reduce::*;
+    pub use super::resize::{resize, upsample};
     pub use super::row_norm::*;
     pub use super::softmax::*;
 }

@@ -3,6 +3,7 @@
 //! A row says all that the compiler knows of an op. Nothing else in the crate lists ops by name.
 
 mod activation;
+mod attention;
 mod conv;
 mod elementwise;
 mod layout;
@@ -13,6 +14,7 @@ mod optimizer;
 mod packing;
 mod pool;
 mod reduce;
+mod resize;
 mod row_norm;
 mod rules;
 mod softmax;
@@ -26,8 +28,8 @@ use crate::autodiff::Vjp;
 use crate::import::ImportRule;
 use crate::types::Type;
 
+pub(crate) use conv::window;
 pub use rules::ShapeError;
-pub(crate) use rules::broadcast;
 
 /// A row of the table. A struct literal has no defaults: a forgotten column does not compile.
 pub struct OpDef {
@@ -102,12 +104,14 @@ pub enum Lower {
 pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("source", source::OPS),
     ("linear", linear::OPS),
+    ("attention", attention::OPS),
     ("conv", conv::OPS),
     ("pool", pool::OPS),
     ("norm", norm::OPS),
     ("activation", activation::OPS),
     ("elementwise", elementwise::OPS),
     ("reduce", reduce::OPS),
+    ("resize", resize::OPS),
     ("layout", layout::OPS),
     ("softmax", softmax::OPS),
     ("loss", loss::OPS),

@@ -4,7 +4,14 @@ pub mod back_razor;
 pub mod batch_statistics;
 pub mod dead_code;
 pub mod evaluation;
+pub mod fold_transposes;
+pub mod lift_attention;
+pub mod lift_gelu;
+pub mod lift_layer_norm;
+pub mod lift_rms_norm;
+pub mod lift_silu;
 pub mod norm_from_output;
+mod pattern;
 pub mod rebuild_views;
 pub mod samples;
 
@@ -30,6 +37,24 @@ pub const FORWARD: &[Pass] = &[Pass {
         }
     },
 }];
+
+/// Passes that make one op of what exporters wrote as several, over the forward phase of training and of evaluation.
+pub const LIFTS: &[Pass] = &[
+    Pass { name: "lift-layer-norm", run: |graph, _| lift_layer_norm::run(graph) },
+    Pass { name: "lift-rms-norm", run: |graph, _| lift_rms_norm::run(graph) },
+    Pass { name: "lift-gelu", run: |graph, _| lift_gelu::run(graph) },
+    Pass { name: "lift-silu", run: |graph, _| lift_silu::run(graph) },
+    Pass {
+        name: "lift-attention",
+        // The published rule prunes q, k, v and the probabilities, so they have to be there.
+        run: |graph, options| {
+            if !options.razor.reference {
+                lift_attention::run(graph);
+            }
+        },
+    },
+    Pass { name: "fold-transposes", run: |graph, _| fold_transposes::run(graph) },
+];
 
 /// Passes over the whole step before anything is pruned, in order.
 pub const CLEANING: &[Pass] = &[
@@ -74,7 +99,7 @@ pub fn run(name: &str, graph: &mut Graph, options: &Options) -> Result<(), Unkno
 }
 
 fn all() -> impl Iterator<Item = &'static Pass> {
-    [FORWARD, CLEANING, SAVES, STEP, EVALUATION].into_iter().flatten()
+    [FORWARD, LIFTS, CLEANING, SAVES, STEP, EVALUATION].into_iter().flatten()
 }
 
 /// Runs passes one after the other and shows `watch` the graph after each.

@@ -5,6 +5,7 @@ use crate::pool::{Pool, Team};
 use crate::program::{Instruction, Sequence};
 
 pub mod activation;
+pub mod attention;
 pub mod bits;
 pub mod broadcast;
 pub mod channels;
@@ -27,9 +28,11 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool2d;
 pub mod reduce;
+pub mod resize;
 pub mod row_norm;
 pub mod softmax;
 pub mod topk;
+pub mod volume;
 pub mod wide;
 pub mod window;
 

@@ -6,6 +6,7 @@ use crate::error::KernelError;
 use crate::types::Type;
 use call::Call;
 
+pub mod attention;
 mod call;
 pub mod conv;
 pub mod elementwise;
@@ -17,9 +18,11 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool;
 pub mod reduce;
+pub mod resize;
 pub mod row_norm;
 pub mod softmax;
 mod strides;
+pub mod volume;
 mod window;
 
 /// One instruction's computation. All sizes agree with the types of its operands and results.
@@ -30,6 +33,8 @@ pub enum Kernel {
     LinearInputGrad(linear::Linear),
     LinearWeightGrad(linear::Linear),
     Matmul(linear::Matmul),
+    Attention(attention::Attention),
+    AttentionGrad(attention::Attention),
     Conv(conv::Conv),
     ConvInputGrad(conv::Conv),
     ConvWeightGrad(conv::Conv),
@@ -42,8 +47,6 @@ pub enum Kernel {
     BatchNormScaleGrad(norm::BatchNorm),
     BatchNormTrain(norm::BatchNorm),
     BatchNormTrainGrad(norm::Channels),
-    ScaleShift(norm::Channels),
-    ScaleChannels(norm::Channels),
     Lrn(norm::Lrn),
     LrnGrad(norm::Lrn),
     Relu(elementwise::Flat),
@@ -102,6 +105,16 @@ pub enum Kernel {
     RowNorm(row_norm::RowNorm),
     RowNormGrad(row_norm::Rows),
     RowNormGradFromOutput(row_norm::Rows),
+    ConvTransposeWeightGrad(conv::Conv),
+    VolumeConv(volume::Conv),
+    VolumeConvInputGrad(volume::Conv),
+    VolumeConvWeightGrad(volume::Conv),
+    VolumeMaxPool(volume::Pool),
+    VolumeMaxPoolGrad(volume::Pool),
+    VolumeAvgPool(volume::Pool),
+    VolumeAvgPoolGrad(volume::Pool),
+    Resize(resize::Resize),
+    ResizeGrad(resize::Resize),
 }
 
 impl Kernel {
@@ -141,10 +154,38 @@ const CONV: &[&str] = &["strides", "pads", "dilations", "groups"];
 const CONV_GRAD: &[&str] = &["strides", "pads", "dilations", "groups", "shape"];
 const MAX_POOL: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil"];
 const MAX_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "shape"];
-const AVG_POOL: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad"];
-const AVG_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad", "shape"];
+const AVG_POOL: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "count_include_pad"];
+const AVG_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "count_include_pad", "shape"];
+const RESIZE: &[&str] = &[
+    "axis",
+    "size",
+    "scale",
+    "mode",
+    "coordinates",
+    "cubic",
+    "exclude_outside",
+    "antialias",
+    "start",
+    "end",
+    "outside",
+];
+const RESIZE_GRAD: &[&str] = &[
+    "axis",
+    "size",
+    "scale",
+    "mode",
+    "coordinates",
+    "cubic",
+    "exclude_outside",
+    "antialias",
+    "start",
+    "end",
+    "outside",
+    "shape",
+];
 const LRN: &[&str] = &["size", "alpha", "beta", "bias"];
 const CROSS_ENTROPY: &[&str] = &["axis", "ignore_index", "label_smoothing", "reduction"];
+const ATTENTION: &[&str] = &["scale", "causal", "safe"];
 const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay"];
 
 /// Every op: its name, the attrs that it has (all of them, and no others), and how an instruction is checked.
@@ -153,6 +194,8 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("linear_input_grad", &["transpose"], linear::linear_input_grad),
     ("linear_weight_grad", &["transpose"], linear::linear_weight_grad),
     ("matmul", &["ta", "tb"], linear::matmul),
+    ("attention", ATTENTION, attention::attention),
+    ("attention_grad", ATTENTION, attention::attention_grad),
     ("conv", CONV, conv::conv),
     ("conv_input_grad", CONV_GRAD, conv::conv_input_grad),
     ("conv_weight_grad", CONV_GRAD, conv::conv_weight_grad),
@@ -166,8 +209,6 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("batch_norm_scale_grad", &["epsilon"], norm::batch_norm_scale_grad),
     ("batch_norm_train", &["epsilon"], norm::batch_norm_train),
     ("batch_norm_train_grad", &[], norm::batch_norm_train_grad),
-    ("scale_shift", &[], norm::scale_shift),
-    ("scale_channels", &[], norm::scale_channels),
     ("lrn", LRN, norm::lrn),
     ("lrn_grad", LRN, norm::lrn_grad),
     ("relu", &[], elementwise::relu),
@@ -228,4 +269,8 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("rms_norm", &["axis", "epsilon"], row_norm::rms_norm),
     ("rms_norm_grad", &[], row_norm::rms_norm_grad),
     ("rms_norm_grad_from_output", &[], row_norm::rms_norm_grad_from_output),
+    ("conv_transpose", CONV_GRAD, conv::conv_input_grad),
+    ("conv_transpose_weight_grad", CONV_GRAD, conv::conv_transpose_weight_grad),
+    ("resize", RESIZE, resize::resize),
+    ("resize_grad", RESIZE_GRAD, resize::resize_grad),
 ];

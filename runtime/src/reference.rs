@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::kernels::Kernel;
 use crate::program::{Home, Instruction, Program, Sequence, Value};
 
+mod attention;
 mod conv;
 mod elementwise;
 mod layout;
@@ -15,11 +16,13 @@ mod optimizer;
 mod pack;
 mod pool;
 mod reduce;
+mod resize;
 mod row_norm;
 mod softmax;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 use tensor::Args;
 pub use tensor::Tensor;
@@ -148,6 +151,8 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::LinearInputGrad(it) => vec![linear::input_grad(it, args)],
         Kernel::LinearWeightGrad(it) => vec![linear::weight_grad(it, args)],
         Kernel::Matmul(it) => vec![linear::matmul(it, args)],
+        Kernel::Attention(it) => attention::attention(it, args),
+        Kernel::AttentionGrad(it) => attention::attention_grad(it, args),
         Kernel::Conv(it) => vec![conv::conv(it, args)],
         Kernel::ConvInputGrad(it) => vec![conv::input_grad(it, args)],
         Kernel::ConvWeightGrad(it) => vec![conv::weight_grad(it, args)],
@@ -160,8 +165,6 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::BatchNormScaleGrad(it) => vec![norm::batch_norm_scale_grad(it, args)],
         Kernel::BatchNormTrain(it) => norm::batch_norm_train(it, args),
         Kernel::BatchNormTrainGrad(it) => norm::batch_norm_train_grad(it, args),
-        Kernel::ScaleShift(it) => vec![norm::scale_shift(it, args)],
-        Kernel::ScaleChannels(it) => vec![norm::scale_channels(it, args)],
         Kernel::Lrn(it) => vec![norm::lrn(it, args)],
         Kernel::LrnGrad(it) => vec![norm::lrn_grad(it, args)],
         Kernel::Relu(_) => elementwise::relu(args),
@@ -214,5 +217,15 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::RowNorm(it) => row_norm::norm(it, args),
         Kernel::RowNormGrad(it) => row_norm::grad(it, args),
         Kernel::RowNormGradFromOutput(it) => row_norm::grad_from_output(it, args),
+        Kernel::ConvTransposeWeightGrad(it) => vec![conv::transpose_weight_grad(it, args)],
+        Kernel::VolumeConv(it) => vec![volume::conv(it, args)],
+        Kernel::VolumeConvInputGrad(it) => vec![volume::input_grad(it, args)],
+        Kernel::VolumeConvWeightGrad(it) => vec![volume::weight_grad(it, args)],
+        Kernel::VolumeMaxPool(it) => volume::max(it, args),
+        Kernel::VolumeMaxPoolGrad(it) => vec![volume::max_grad(it, args)],
+        Kernel::VolumeAvgPool(it) => vec![volume::avg(it, args)],
+        Kernel::VolumeAvgPoolGrad(it) => vec![volume::avg_grad(it, args)],
+        Kernel::Resize(it) => vec![resize::resize(it, args)],
+        Kernel::ResizeGrad(it) => vec![resize::grad(it, args)],
     }
 }

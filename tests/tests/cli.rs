@@ -8,6 +8,8 @@ mod course;
 mod help;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/saved.rs"]
+mod saved;
 #[path = "cli/tasks.rs"]
 mod tasks;
 

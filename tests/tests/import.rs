@@ -1,7 +1,9 @@
 //! Import: real models become forward graphs, and what cannot is refused with everything that is wrong.
 
+#[path = "import/linalg.rs"]
+mod linalg;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use razorc_compiler::graph::Phase;
 use razorc_compiler::import::{Imported, import};
@@ -11,68 +13,16 @@ use razorc_compiler::verify::verify;
 use razorc_fixtures::{Attr, Builder, awkward, cnn, flattened_batch, mlp, mobile};
 use razorc_proto::Model;
 use razorc_proto::program::Preparation;
+use razorc_tests::CNNS;
 
 /// A model of the shared collection; none, said loudly, where the collection is not there.
 fn shared(name: &str) -> Option<Model> {
-    let shared = std::env::var_os("RAZORC_SHARED").map_or("../../shared".into(), PathBuf::from);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(shared).join("models").join(name);
-    if !path.exists() {
-        println!("SKIPPED: {} is not there", path.display());
-        return None;
-    }
-    Some(Model::open(&path).unwrap())
+    Some(Model::open(razorc_tests::shared(&format!("models/{name}"))?).unwrap())
 }
 
 fn imported(model: &Model, options: &Options) -> Imported {
     import(model, options).unwrap_or_else(|e| panic!("{model:?}: {e}"))
 }
-
-const CNNS: &[&str] = &[
-    "tiny/tiny_resnet.onnx",
-    "tiny/tiny_resnet.bn.onnx",
-    "tiny/tiny_resnet.dynamo.onnx",
-    "tiny/tiny_resnet.train.onnx",
-    "tiny/tiny_mobilenet.onnx",
-    "tiny/tiny_mobilenet.bn.onnx",
-    "tiny/tiny_mobilenet.dynamo.onnx",
-    "tiny/tiny_mobilenet.train.onnx",
-    "pretrained/mnist_opt_wonnx.onnx",
-    "pretrained/mobilenetv1_025_vww_96.onnx",
-    "pretrained/mobilenetv2_035_tm3_224.onnx",
-    "pretrained/resnet20_cifar10_32.onnx",
-    "pretrained/resnet20_cifar10_32.dynamo18.onnx",
-    "pretrained/resnet20_cifar10_32.trainmode.onnx",
-    "pretrained/resnet8_cifar10_mlperftiny_32.onnx",
-    "skeletons/bvlc_alexnet.onnx",
-    "skeletons/densenet121.onnx",
-    "skeletons/inception_v1.onnx",
-    "skeletons/inception_v2.onnx",
-    "skeletons/mobilenet_v2_224.onnx",
-    "skeletons/mobilenet_v2_224.bn.onnx",
-    "skeletons/mobilenet_v2_224.dynamo.onnx",
-    "skeletons/mobilenet_v2_224.train.onnx",
-    "skeletons/proxylessnas_mobile.onnx",
-    "skeletons/proxylessnas_mobile.bn.onnx",
-    "skeletons/resnet18_224.onnx",
-    "skeletons/resnet18_224.bn.onnx",
-    "skeletons/resnet18_224.dynamo.onnx",
-    "skeletons/resnet50.onnx",
-    "skeletons/resnet50_224.onnx",
-    "skeletons/resnet50_224.dynamo.onnx",
-    "skeletons/shufflenet.onnx",
-    "skeletons/squeezenet.onnx",
-    "skeletons/vgg19.onnx",
-    "skeletons/zfnet512.onnx",
-    "topologies/light_bvlc_alexnet.onnx",
-    "topologies/light_densenet121.onnx",
-    "topologies/light_inception_v1.onnx",
-    "topologies/light_inception_v2.onnx",
-    "topologies/light_resnet50.onnx",
-    "topologies/light_shufflenet.onnx",
-    "topologies/light_squeezenet.onnx",
-    "topologies/light_vgg19.onnx",
-    "topologies/light_zfnet512.onnx",
-];
 
 #[test]
 fn every_shared_image_network_imports_at_any_batch() {
@@ -214,10 +164,10 @@ fn a_baked_batch_gives_way_or_is_named() {
 fn opsets_outside_the_range_are_refused() {
     assert!(
         refused(&single(6, "N,4", "Relu", &[]), &options(1))
-            .starts_with("opset 6 is not supported; razorc reads opsets 7 to 22")
+            .starts_with("opset 6 is not supported; razorc reads opsets 7 to 23")
     );
-    assert!(refused(&single(23, "N,4", "Relu", &[]), &options(1)).starts_with("opset 23 is not supported"));
-    for opset in [7, 9, 11, 13, 17, 18, 20, 22] {
+    assert!(refused(&single(24, "N,4", "Relu", &[]), &options(1)).starts_with("opset 24 is not supported"));
+    for opset in [7, 9, 11, 13, 17, 18, 20, 22, 23] {
         assert_eq!(forward(&single(opset, "N,4", "Relu", &[]), &mse(2)).len(), 1, "opset {opset}");
     }
 }
@@ -294,20 +244,6 @@ fn products_with_weights_are_linear_in_the_weights_own_layout() {
 }
 
 #[test]
-fn products_of_activations_broadcast() {
-    let mut m = Builder::new("stacks", 0);
-    m.input("x", "N,3,4,5").uniform("k", &[3, 5, 2], -1.0, 1.0).node("y", "MatMul", &["x", "k"], &[]).output("y", "N");
-    assert_eq!(
-        forward(&m.model(), &mse(2)),
-        [
-            "%y.right = reshape %k {shape=[1, 3, 5, 2]} : f32[1,3,5,2]",
-            "%y.right.all = expand %y.right {shape=[2, 3, 5, 2], scale=1.0} : f32[2,3,5,2]",
-            "%y = matmul %x, %y.right.all {ta=0, tb=0} : f32[2,3,4,2]",
-        ]
-    );
-}
-
-#[test]
 fn what_cannot_be_computed_is_refused() {
     let bounds = single(9, "N,4", "Clip", &[("min", 2.0.into()), ("max", 1.0.into())]);
     assert!(
@@ -372,4 +308,50 @@ fn equal_weights_stay_two() {
     m.input("x", "N,100").floats("a", &[100], &[1.0; 100]).floats("b", &[100], &[1.0; 100]);
     m.node("s", "Mul", &["x", "a"], &[]).node("y", "Mul", &["s", "b"], &[]).output("y", "N,100");
     assert_eq!(imported(&m.model(), &mse(1)).graph.declared("param").len(), 2);
+}
+
+/// A model of one Attention node with so many axes of its inputs, attributes, and other inputs.
+fn attention(dims: [&str; 3], attrs: &[(&str, Attr)], more: &[&str]) -> Model {
+    let mut m = Builder::new("attention", 0);
+    m.opset(23);
+    for (name, dims) in ["q", "k", "v"].into_iter().zip(dims) {
+        m.input(name, dims);
+    }
+    let mut mask = [0.0; 15];
+    (0..15).filter(|it| it / 5 < it % 5).for_each(|it| mask[it] = -1e9);
+    m.floats("mask", &[1, 1, 3, 5], &mask).weight("bias", &[1, 4, 3, 5]);
+    m.node("y", "Attention", &[&["q", "k", "v"], more].concat(), attrs).output("y", "N");
+    m.model()
+}
+
+#[test]
+fn attention_nodes_keep_their_heads_apart() {
+    let four = ["N,4,3,2", "N,2,5,2", "N,2,5,6"];
+    assert_eq!(
+        forward(&attention(four, &[("is_causal", 1.into()), ("scale", 0.5.into())], &["mask"]), &mse(2)),
+        ["%y, %y.lse = attention %q, %k, %v, %mask {scale=0.5, causal=1, safe=1} : f32[2,4,3,6], f32[2,4,3]"]
+    );
+    let three = ["N,3,8", "N,5,4", "N,5,12"];
+    let heads = [("q_num_heads", 4.into()), ("kv_num_heads", 2.into())];
+    insta::assert_snapshot!(forward(&attention(three, &heads, &[]), &mse(2)).join("\n"));
+    let refused = |dims, attrs: &[(&str, Attr)], more: &[&str]| {
+        let text = refused(&attention(dims, attrs, more), &mse(2));
+        text.lines().nth(1).unwrap_or(&text).trim().to_string()
+    };
+    assert_eq!(
+        refused(three, &[("q_num_heads", 3.into()), ("kv_num_heads", 2.into())], &[]),
+        "y  Attention (opset 23) has 3 heads for queries of [2, 3, 8]"
+    );
+    assert_eq!(
+        refused(four, &[("softcap", 30.0.into())], &[]),
+        "y  Attention (opset 23) with a softcap is not supported; export attention as products and a softmax"
+    );
+    assert_eq!(
+        refused(four, &[], &["", "k", "v"]),
+        "y  Attention (opset 23) with past keys is not supported; export the model without a cache"
+    );
+    assert_eq!(
+        refused(four, &[], &["bias"]),
+        "y  Attention (opset 23) has a mask that would be trained; leave its weights out with `--freeze`"
+    );
 }

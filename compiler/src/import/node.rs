@@ -1,5 +1,7 @@
 //! What an import rule may ask about its node, and how it adds to the graph.
 
+use std::collections::HashSet;
+
 use razorc_proto::onnx::{AttributeProto, NodeProto};
 
 use super::roles::Reading;
@@ -40,6 +42,16 @@ impl<'w, 'a> At<'w, 'a> {
     /// The ONNX operator.
     pub fn op_type(&self) -> &str {
         self.node.op_type()
+    }
+
+    /// The node as it stands in the model.
+    pub fn node(&self) -> &'w NodeProto {
+        self.node
+    }
+
+    /// Whether output `slot` is there.
+    pub fn makes(&self, slot: usize) -> bool {
+        !self.output_name(slot).is_empty()
     }
 
     /// Whether input `slot` is there.
@@ -212,6 +224,20 @@ impl<'w, 'a> At<'w, 'a> {
         self.walk.is_data(value)
     }
 
+    /// Whether weights that are trained go into a value.
+    pub fn is_trained(&self, value: Value) -> bool {
+        let (graph, mut open, mut seen) = (&self.walk.graph, vec![value], HashSet::new());
+        while let Some(value) = open.pop() {
+            if graph.node(value.node).op.name == "param" {
+                return true;
+            }
+            if seen.insert(value.node) {
+                open.extend(graph.operands(value.node));
+            }
+        }
+        false
+    }
+
     /// The operand and attributes of the node that made `value`, if that is a `op`.
     pub fn made_by(&self, value: Value, op: &str) -> Option<(Value, &Attrs)> {
         let graph = &self.walk.graph;
@@ -244,9 +270,19 @@ impl<'w, 'a> At<'w, 'a> {
         Ok(())
     }
 
+    /// Declares a constant of zeros on the way to the output.
+    pub fn zeros(&mut self, dims: &[u64], suffix: &str) -> Result<Value, Refused> {
+        let name = format!("{}.{suffix}", self.first_output());
+        if (1 << 29) < Type::f32(dims).elements() {
+            return refuse(format!("starts from {}, more than 2 GiB of zeros", Type::f32(dims)));
+        }
+        let weight = Weight { dims: dims.to_vec(), source: Source::Fill(0.0), initializer: None };
+        Ok(self.walk.declare(&name, "frozen", weight))
+    }
+
     /// Adds a node on the way to the output; returns its first result.
     pub fn emit(&mut self, op: &str, operands: &[Value], attrs: Attrs, suffix: &str) -> Result<Value, Refused> {
-        let name = format!("{}.{suffix}", self.output_name(0));
+        let name = format!("{}.{suffix}", self.first_output());
         self.walk.add(op, operands, attrs, &name)
     }
 
@@ -306,6 +342,11 @@ impl<'w, 'a> At<'w, 'a> {
     fn input_name(&self, slot: usize) -> Result<&'w str, Refused> {
         let name = self.node.input.get(slot).map(String::as_str).filter(|it| !it.is_empty());
         name.ok_or_else(|| Refused(format!("lacks input {slot}")))
+    }
+
+    /// The first output that is there; what is on the way to it is called after it.
+    fn first_output(&self) -> &'w str {
+        self.node.output.iter().find(|it| !it.is_empty()).map_or("", String::as_str)
     }
 
     fn output_name(&self, slot: usize) -> &'w str {

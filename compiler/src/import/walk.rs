@@ -194,8 +194,12 @@ impl<'a> Walk<'a> {
         if dims.is_empty() {
             return Ok(self.declare(name, "frozen", Weight { dims, source, initializer: None }));
         }
-        let role = self.roles.of(name, reading);
-        Ok(self.declare(name, role, Weight { dims, source, initializer: Some(name.to_string()) }))
+        let mut role = self.roles.of(name, reading);
+        let weight = Weight { dims, source, initializer: Some(name.to_string()) };
+        if role == "param" && self.options.train.is_empty() && is_mask(&weight) {
+            role = "frozen";
+        }
+        Ok(self.declare(name, role, weight))
     }
 
     /// Declares a tensor that has values before the first step.
@@ -239,6 +243,19 @@ impl<'a> Walk<'a> {
     pub fn bound(&self, name: &str) -> Option<Value> {
         self.values.get(name).copied()
     }
+}
+
+/// Whether a tensor says which scores of attention count: by nothing but zeros and numbers that no score outweighs.
+/// Exporters write such constants like weights.
+fn is_mask(weight: &Weight) -> bool {
+    let square = |dims: &[u64]| matches!(dims, [rows, keys] if rows == keys);
+    let shaped = match weight.dims[..] {
+        [ref lead @ .., _, _] if !lead.is_empty() => lead.iter().all(|&it| it == 1),
+        _ => square(&weight.dims),
+    };
+    let counts = |&it: &f32| it == 0.0 || it <= -1e4;
+    let masks = |values: Vec<f32>| values.iter().all(counts) && values.iter().any(|&it| it != 0.0);
+    shaped && weight.floats().is_ok_and(|it| it.is_some_and(masks))
 }
 
 fn rule(node: &NodeProto) -> Option<ImportRule> {

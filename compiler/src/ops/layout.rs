@@ -33,7 +33,11 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "transpose",
         results: &["y"],
-        import: &[("Transpose", rules::transpose)],
+        import: &[
+            ("Transpose", rules::transpose),
+            ("DepthToSpace", rules::depth_to_space),
+            ("SpaceToDepth", rules::space_to_depth),
+        ],
         shape: transpose,
         gradient: Gradient::Rule(|at| {
             let dy = at.cotangent(0);

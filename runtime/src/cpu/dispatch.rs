@@ -1,8 +1,8 @@
 //! Which function runs which kernel, on which operands and results.
 
 use super::{
-    activation, broadcast, channels, conv, cross_entropy, dropout, elementwise, layout, linear, loss, lrn, norm,
-    optimizer, pack, pool2d, reduce, row_norm, softmax, topk,
+    activation, attention, broadcast, conv, cross_entropy, dropout, elementwise, layout, linear, loss, lrn, norm,
+    optimizer, pack, pool2d, reduce, resize, row_norm, softmax, topk, volume,
 };
 use crate::arena::{Element, Step};
 use crate::kernels::Kernel;
@@ -48,6 +48,14 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::LinearInputGrad(it) => linear::linear_input_grad(team, it, x(0), x(1), y()),
         Kernel::LinearWeightGrad(it) => linear::linear_weight_grad(team, it, x(0), x(1), y()),
         Kernel::Matmul(it) => linear::matmul(team, it, x(0), x(1), y()),
+        Kernel::Attention(it) => {
+            let mask = it.mask.is_some().then(|| x(3)).unwrap_or_default();
+            attention::attention(team, it, [x(0), x(1), x(2), mask], [any(step, 0), any(step, 1)]);
+        }
+        Kernel::AttentionGrad(it) => {
+            let mask = it.mask.is_some().then(|| x(5)).unwrap_or_default();
+            attention::attention_grad(team, it, x(0), [x(1), x(2), x(3), mask], x(4), results(step));
+        }
         Kernel::Conv(it) => conv::conv(team, it, x(0), x(1), bias(it.bias), y()),
         Kernel::ConvInputGrad(it) => conv::conv_input_grad(team, it, x(0), x(1), y()),
         Kernel::ConvWeightGrad(it) => conv::conv_weight_grad(team, it, x(0), x(1), y()),
@@ -62,8 +70,6 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::BatchNormScaleGrad(it) => norm::batch_norm_scale_grad(pool, it, operands(step), y()),
         Kernel::BatchNormTrain(it) => norm::batch_norm_train(pool, it, operands(step), results(step)),
         Kernel::BatchNormTrainGrad(it) => norm::batch_norm_train_grad(pool, it, operands(step), results(step)),
-        Kernel::ScaleShift(it) => channels::scale_shift(pool, it, operands(step), y()),
-        Kernel::ScaleChannels(it) => channels::scale_channels(pool, it, operands(step), y()),
         Kernel::Lrn(it) => lrn::lrn(pool, it, x(0), y()),
         Kernel::LrnGrad(it) => lrn::lrn_grad(pool, it, operands(step), y()),
         Kernel::Relu(_) => activation::relu(pool, x(0), any(step, 0), any(step, 1)),
@@ -140,6 +146,22 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
             row_norm_grad(team, it, source, rstd, step);
         }
         Kernel::RowNormGradFromOutput(it) => row_norm_grad(team, it, row_norm::Source::Output(x(1)), 2, step),
+        Kernel::ConvTransposeWeightGrad(it) => conv::conv_weight_grad(team, it, x(1), x(0), y()),
+        Kernel::VolumeConv(it) => volume::conv(pool, it, x(0), x(1), bias(it.bias), y()),
+        Kernel::VolumeConvInputGrad(it) => volume::conv_input_grad(pool, it, x(0), x(1), y()),
+        Kernel::VolumeConvWeightGrad(it) => volume::conv_weight_grad(pool, it, x(it.slots[0]), x(it.slots[1]), y()),
+        Kernel::VolumeMaxPool(it) if it.wide => {
+            volume::max_pool::<i32>(pool, it, x(0), step.wanted(0), step.wanted(1));
+        }
+        Kernel::VolumeMaxPool(it) => volume::max_pool::<u8>(pool, it, x(0), step.wanted(0), step.wanted(1)),
+        Kernel::VolumeMaxPoolGrad(it) if it.wide => {
+            volume::max_pool_grad::<i32>(pool, it, x(0), step.operand(1), y());
+        }
+        Kernel::VolumeMaxPoolGrad(it) => volume::max_pool_grad::<u8>(pool, it, x(0), step.operand(1), y()),
+        Kernel::VolumeAvgPool(it) => volume::avg_pool(pool, it, x(0), y()),
+        Kernel::VolumeAvgPoolGrad(it) => volume::avg_pool_grad(pool, it, x(0), y()),
+        Kernel::Resize(it) => resize::resize(pool, it, x(0), y()),
+        Kernel::ResizeGrad(it) => resize::resize_grad(pool, it, x(0), y()),
     }
 }
 
