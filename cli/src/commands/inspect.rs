@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use razorc_compiler::{compile, graphs, text_after};
+use razorc_proto::program::task::Kind;
 use razorc_proto::program::{Program, Role};
 use razorc_proto::{Model, TrainerError, TrainerFile};
 
@@ -120,6 +121,9 @@ fn outline(program: &Program) -> String {
     let mut text = format!("name            {}\n", program.name);
     text += &format!("inputs          {}\n", task.inputs.join(", "));
     text += &format!("batch           {}\n", task.batch);
+    if !matches!(task.kind(), Kind::Unspecified) {
+        text += &format!("task            {}\n", task.kind().as_str_name().to_lowercase().replace('_', "-"));
+    }
     text += &format!("loss            {}\n", task.loss().as_str_name().to_lowercase().replace('_', " "));
     if 0 < task.classes {
         text += &format!("classes         {} {}\n", task.classes, task.class_names.join(", "));

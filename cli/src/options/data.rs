@@ -129,6 +129,14 @@ impl DataOptions {
         for warning in dataset.warnings() {
             eprintln!("warning: {warning}");
         }
+        let batch = program.task.as_ref().map_or(1, |task| task.batch.max(1) as usize);
+        let left = if expect.padded { 0 } else { dataset.len() % batch };
+        if 0 < left {
+            let path = path.display();
+            eprintln!(
+                "warning: {left} rows of {path} do not fill a batch of {batch}, and the model's own loss knows no padding: they are left out"
+            );
+        }
         Ok(dataset)
     }
 

@@ -182,19 +182,27 @@ pub fn softmax_cross_entropy_grad(pool: &Pool, [scores, lse]: [&[f32]; 2], of: &
         return;
     }
     let size = at.inner.min(CHUNK);
-    // A task is a part of the positions that one class has side by side.
+    // A task is a part of the positions that one class has side by side; they are of one row.
     each_part(pool, dx, at.inner, size, |line, part, dx| {
         let (outer, class) = (line / at.classes, line % at.classes);
-        let begin = part * size;
-        let scores = &scores[line * at.inner + begin..][..dx.len()];
-        for (i, (dx, &score)) in dx.iter_mut().zip(scores).enumerate() {
-            let position = outer * at.inner + begin + i;
-            *dx = match pulls(position) {
+        let begin = outer * at.inner + part * size;
+        let row = of.rows[at.row(begin)] as f64;
+        if row == 0.0 {
+            dx.fill(0.0);
+            return;
+        }
+        let (base, soft) = (factor * row * (1.0 - label_smoothing), factor * row * label_smoothing / at.classes as f64);
+        let own_soft = soft * of.class_weight(class);
+        let scores = &scores[line * at.inner + part * size..];
+        let (lse, targets) = (&lse[begin..], &of.target[begin..]);
+        for (dx, ((&score, &lse), &target)) in dx.iter_mut().zip(scores.iter().zip(lse).zip(targets)) {
+            *dx = match at.class(target) {
                 None => 0.0,
-                Some((target, hard, soft)) => {
-                    let p = exp(score - lse[position]) as f64;
-                    let own = if target == class { hard } else { 0.0 };
-                    (p * (hard + soft * class_weights) - soft * of.class_weight(class) - own) as f32
+                Some(target) => {
+                    let hard = base * of.class_weight(target);
+                    let p = exp(score - lse) as f64;
+                    let pull = if target == class { own_soft + hard } else { own_soft };
+                    (p * (hard + soft * class_weights) - pull) as f32
                 }
             };
         }

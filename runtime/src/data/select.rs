@@ -38,13 +38,13 @@ pub(super) fn check_whole(array: &Array, name: &str, end: Option<u64>) -> Result
 
 /// Classes of rows, tokens or pixels: whole numbers from 0 to `count` (any number of them where it is 0), or `ignore`.
 pub(super) fn classes(array: &Array, count: usize, dims: &[usize], ignore: i64) -> Result<Vec<i64>, DataError> {
-    if dims.is_empty() && array.row_len() != 1 {
-        let (path, found) = (array.path.clone(), array.row_dims().to_vec());
-        return Err(DataError::NotAClass { path, found });
-    }
-    let (path, expected, found) = (|| array.path.clone(), dims.to_vec(), array.row_dims().to_vec());
-    if squeezed(&found) != squeezed(&expected) {
-        return Err(DataError::Shape { path: path(), expected, found });
+    let path = || array.path.clone();
+    if squeezed(array.row_dims()) != squeezed(dims) {
+        let (expected, found) = (dims.to_vec(), array.row_dims().to_vec());
+        return Err(match dims {
+            [] => DataError::NotAClass { path: path(), found },
+            _ => DataError::Shape { path: path(), expected, found },
+        });
     }
     let most = if count == 0 { (1u64 << 53) as f64 } else { count as f64 };
     let mut classes = Vec::with_capacity(array.rows() * array.row_len());

@@ -72,7 +72,7 @@ fn palettes_hold_indices_and_files_need_not_be_kept_in_memory() {
     let mut encoder = png::Encoder::new(file, 12, 8);
     encoder.set_color(png::ColorType::Indexed);
     encoder.set_depth(png::BitDepth::Four);
-    encoder.set_palette([9; 3 * 16].to_vec());
+    encoder.set_palette(vec![9u8; 48]);
     // Pixels 2 and 1 in each byte.
     encoder.write_header().unwrap().write_image_data(&[0x21; 48]).unwrap();
     for cache_bytes in [1 << 20, 0] {

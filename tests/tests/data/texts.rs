@@ -196,7 +196,7 @@ fn what_is_wrong_is_said_with_its_line() {
     let good = options(&dir);
     let sentences = || classes(bert(6), Kind::Classification, 2, &[]);
     let open = |name: &str, content: &[u8], expect: Expect, options: &Options| -> String {
-        refusal::<Dataset>(Dataset::open(&file(&dir, name, content), None, &expect, options))
+        refusal(Dataset::open(&file(&dir, name, content), None, &expect, options))
     };
     let says = |message: String, part: &str| assert!(message.contains(part), "`{message}` does not say `{part}`");
     says(open("a.csv", b"text,label\nx,1\n", sentences(), &Options::default()), "--tokenizer");
