@@ -14,6 +14,8 @@ use crate::report;
 
 /// Show what a model would become, or what a trainer is
 #[derive(Args)]
+// Only `--fidelity` needs data, and only it looks at the path.
+#[command(mut_arg("data", |it| it.required(false).default_value(".").hide_default_value(true)))]
 pub struct Inspect {
     /// A model, or a trainer or checkpoint
     #[arg(value_name = "MODEL.onnx|MODEL.trainer")]
@@ -39,7 +41,7 @@ pub struct Inspect {
     #[command(flatten)]
     options: CompileOptions,
     #[command(flatten)]
-    data: Option<DataOptions>,
+    data: DataOptions,
 }
 
 impl Inspect {
@@ -67,7 +69,7 @@ impl Inspect {
     }
 
     fn compare_gradients(&self) -> Result<()> {
-        let Some(data) = &self.data else { return Err(Failure::input("`--fidelity` needs `--data`")) };
+        let data = &self.data;
         let (model, options, threads) = (Model::open(&self.file)?, self.options.parse()?, threads(None));
         let program = compile(&model, &options)?.program;
         let rows = data.open(&program, threads)?;
