@@ -11,7 +11,7 @@ use crate::import::{Imported, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{Loss, OptimizerKind, Options};
 use crate::passes::back_razor::{self, Decision};
-use crate::passes::{self, Pass};
+use crate::passes::{self, Pass, slope_codes};
 use crate::prepare::prepare;
 use crate::schedule::schedule;
 use crate::sizes::{self, SizeError};
@@ -112,7 +112,9 @@ pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> 
     }
 
     let mut train = dense.clone();
-    let decisions = back_razor::run(&mut train, &options.razor, options.batch);
+    let mut decisions = slope_codes::run(&mut train, &options.razor);
+    passes::check("slope-codes", &train);
+    decisions.extend(back_razor::run(&mut train, &options.razor, options.batch));
     passes::check("back-razor", &train);
     let kept = kept(&eval, &task, true);
     passes::dead_code::run(&mut eval, &kept);

@@ -10,6 +10,7 @@ mod facts;
 mod guard;
 mod layout;
 mod linear;
+mod math;
 mod node;
 mod norm;
 mod order;
@@ -18,6 +19,7 @@ mod prediction;
 mod probe;
 mod reduce;
 mod roles;
+mod smooth;
 mod softmax;
 mod walk;
 mod weights;
@@ -47,9 +49,11 @@ pub(crate) mod rules {
     pub use super::elementwise::*;
     pub use super::layout::*;
     pub use super::linear::*;
+    pub use super::math::*;
     pub use super::norm::*;
     pub use super::pool::*;
     pub use super::reduce::*;
+    pub use super::smooth::*;
     pub use super::softmax::*;
 }
 

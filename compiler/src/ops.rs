@@ -8,12 +8,14 @@ mod elementwise;
 mod layout;
 mod linear;
 mod loss;
+mod math;
 mod norm;
 mod optimizer;
 mod packing;
 mod pool;
 mod reduce;
 mod rules;
+mod smooth;
 mod softmax;
 mod source;
 
@@ -52,7 +54,7 @@ pub struct OpDef {
     pub lower: Lower,
 }
 
-/// ONNX operators, and how each becomes an op.
+/// ONNX operators, and how each becomes an op. One of another domain than ONNX's own is called `domain.Operator`.
 pub type Import = &'static [(&'static str, ImportRule)];
 
 /// How an op is differentiated.
@@ -70,6 +72,17 @@ pub enum Estimate {
     Safe,
     /// Only when forced: measured to destroy the gradient of smooth activations.
     Forced,
+    /// As `Forced`; unless it is, a few bits may stand for the derivative that is taken at it.
+    Slope(Slope),
+}
+
+/// The derivative that a gradient op with operands dy and x multiplies dy by. Attributes are those of the gradient op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slope {
+    /// Of which it is the derivative, as op `slope_codes` calls it.
+    pub function: &'static str,
+    /// Whether the published method saves x in 16 bits.
+    pub rounded: bool,
 }
 
 /// What an op does to the batch axis.
@@ -102,6 +115,8 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("norm", norm::OPS),
     ("activation", activation::OPS),
     ("elementwise", elementwise::OPS),
+    ("math", math::OPS),
+    ("smooth", smooth::OPS),
     ("reduce", reduce::OPS),
     ("layout", layout::OPS),
     ("softmax", softmax::OPS),

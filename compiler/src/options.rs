@@ -104,6 +104,8 @@ pub struct Razor {
     pub ends: bool,
     /// Prune what smooth activations and normalization read.
     pub smooth: bool,
+    /// Bits of a smooth activation's slope that are saved instead of its input: 2 to 4; 0 saves the input whole.
+    pub slope_bits: u64,
     /// The published mask rule (all ties kept, f32, ends pruned), for comparison; nothing is packed.
     pub reference: bool,
 }
@@ -195,6 +197,7 @@ impl Default for Razor {
             values: DType::F16,
             ends: false,
             smooth: false,
+            slope_bits: 3,
             reference: false,
         }
     }

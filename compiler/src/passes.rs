@@ -6,6 +6,7 @@ pub mod dead_code;
 pub mod evaluation;
 pub mod rebuild_views;
 pub mod samples;
+pub mod slope_codes;
 
 use crate::graph::{Graph, Value};
 use crate::options::Options;
@@ -35,13 +36,21 @@ pub const CLEANING: &[Pass] = &[
     Pass { name: "dead-code", run: |graph, _| dead_code::run(graph, &ends(graph)) },
 ];
 
-/// Passes that prune what is saved.
-pub const STEP: &[Pass] = &[Pass {
-    name: "back-razor",
-    run: |graph, options| {
-        back_razor::run(graph, &options.razor, options.batch);
+/// Passes that make less of what is saved, in order.
+pub const STEP: &[Pass] = &[
+    Pass {
+        name: "slope-codes",
+        run: |graph, options| {
+            slope_codes::run(graph, &options.razor);
+        },
     },
-}];
+    Pass {
+        name: "back-razor",
+        run: |graph, options| {
+            back_razor::run(graph, &options.razor, options.batch);
+        },
+    },
+];
 
 /// Passes that make the evaluation graph of a forward phase.
 pub const EVALUATION: &[Pass] = &[Pass { name: "evaluation", run: |graph, _| evaluation::run(graph) }];

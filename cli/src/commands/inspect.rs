@@ -18,6 +18,9 @@ pub struct Inspect {
     /// Print the training graph after a pass, such as `autodiff` or `back-razor`
     #[arg(long, value_name = "PASS", conflicts_with_all = ["memory", "json"])]
     after: Option<String>,
+    /// Print what is saved of each tensor for the backward pass, and why
+    #[arg(long, conflicts_with_all = ["after", "memory", "json"])]
+    saves: bool,
     /// Print the plan of the memory
     #[arg(long)]
     memory: bool,
@@ -34,6 +37,10 @@ impl Inspect {
             report::say(self.graph_after(pass)?.trim_end());
             return Ok(());
         }
+        if self.saves {
+            report::say(self.decisions()?.trim_end());
+            return Ok(());
+        }
         let program = self.program()?;
         let memory = program.memory.unwrap_or_default();
         match (self.memory, self.json) {
@@ -45,11 +52,23 @@ impl Inspect {
     }
 
     fn graph_after(&self, pass: &str) -> Result<String> {
+        Ok(text_after(&self.model("--after")?, &self.options.parse()?, pass)?)
+    }
+
+    /// A line for each tensor that is saved.
+    fn decisions(&self) -> Result<String> {
+        let compiled = compile(&self.model("--saves")?, &self.options.parse()?)?;
+        let width = compiled.decisions.iter().map(|it| it.value.chars().count()).max().unwrap_or(0);
+        Ok(compiled.decisions.iter().map(|it| format!("{:width$}  {it}\n", it.value)).collect())
+    }
+
+    /// The ONNX model, for an option that shows what the compiler does.
+    fn model(&self, option: &str) -> Result<Model> {
         if TrainerFile::open(&self.file).is_ok() {
             return Err(Failure::input(format!("{} is compiled already", self.file.display()))
-                .hint("`--after` shows the passes of the compiler; give it the ONNX model"));
+                .hint(format!("`{option}` shows the passes of the compiler; give it the ONNX model")));
         }
-        Ok(text_after(&Model::open(&self.file)?, &self.options.parse()?, pass)?)
+        Ok(Model::open(&self.file)?)
     }
 
     /// That of the trainer, or the one that the model would become.

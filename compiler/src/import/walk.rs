@@ -222,9 +222,11 @@ impl<'a> Walk<'a> {
 }
 
 fn rule(node: &NodeProto) -> Option<ImportRule> {
-    let rows = ops::all().flat_map(|it| it.import);
-    let found = rows.filter(|it| it.0 == node.op_type()).map(|it| it.1).next();
-    found.filter(|_| domain(node).is_empty())
+    let name = match domain(node) {
+        "" => node.op_type().to_string(),
+        domain => format!("{domain}.{}", node.op_type()),
+    };
+    ops::all().flat_map(|it| it.import).find(|it| it.0 == name).map(|it| it.1)
 }
 
 fn domain(node: &NodeProto) -> &str {

@@ -5,6 +5,7 @@
 //! with zeros directly before the first backward reader.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use globset::{Glob, GlobMatcher};
 
@@ -20,8 +21,19 @@ use crate::types::Type;
 pub struct Decision {
     /// Name of the saved value.
     pub value: String,
-    /// The fraction pruned, or why it is saved whole.
-    pub outcome: Result<Sparsity, Whole>,
+    /// What is saved of it, or why it is saved whole.
+    pub outcome: Result<Saved, Whole>,
+}
+
+/// What is saved of a tensor instead of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// All but this fraction of each sample.
+    Pruned(Sparsity),
+    /// So many bits an element, of an activation's slope at it.
+    Coded(u64),
+    /// All of it, rounded to 16 bits.
+    Rounded,
 }
 
 /// Why a tensor is saved whole.
@@ -43,6 +55,31 @@ pub enum Whole {
     NotSmaller,
 }
 
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outcome {
+            Ok(Saved::Pruned(sparsity)) => write!(f, "pruned by {sparsity}"),
+            Ok(Saved::Coded(bits)) => write!(f, "{bits} bits of the slope at it"),
+            Ok(Saved::Rounded) => f.write_str("rounded to 16 bits"),
+            Err(whole) => write!(f, "whole: {whole}"),
+        }
+    }
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Whole::NotAnActivation => "no activation",
+            Whole::ReadExactly => "a gradient needs it exactly",
+            Whole::BatchInside => "its samples do not lie together",
+            Whole::Stem => "read by the first layer",
+            Whole::Classifier => "read by the last layer",
+            Whole::Asked => "sparsity 0 was asked for",
+            Whole::NotSmaller => "a pruned copy would not be smaller",
+        })
+    }
+}
+
 /// Replaces saved tensors by pruned copies where that is allowed and smaller; says what it did.
 pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
     let globs: Vec<(GlobMatcher, Sparsity)> = razor
@@ -55,12 +92,12 @@ pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
         .saves()
         .into_iter()
         .map(|saved| {
-            let outcome = decide(graph, saved, razor, &globs, &facts);
+            let outcome = decide(graph, saved, razor, &globs, &facts).map(Saved::Pruned);
             (saved, Decision { value: graph.name(saved).to_string(), outcome })
         })
         .collect();
     for (saved, decision) in &decisions {
-        if let Ok(sparsity) = decision.outcome {
+        if let Ok(Saved::Pruned(sparsity)) = decision.outcome {
             prune(graph, *saved, sparsity, razor, batch);
         }
     }
@@ -220,7 +257,7 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
 }
 
 /// The forward node after which nobody in that phase needs the value or a view of it; none for an unread input.
-fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
+pub(super) fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
     let own = (graph.node(value.node).phase == Phase::Forward).then_some(value.node);
     let readers = graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Forward);
     let later = readers.filter_map(|(reader, _)| match graph.node(reader).op.lower {

@@ -12,5 +12,7 @@ mod norm;
 mod packing;
 mod pool;
 mod reduce;
+mod slope;
 mod softmax;
+mod unary;
 mod update;
