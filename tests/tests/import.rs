@@ -481,7 +481,6 @@ fn activations_of_every_domain_become_few_ops() {
             line("Shrink", &["x"], &[("lambd", 1.0.into()), ("bias", 0.25.into())]),
             line("Pow", &["x", "w"], &[]),
             line("Max", &["x", "w", "c"], &[]),
-            line("Min", &["x"], &[]),
             line("Mean", &["x", "w", "c"], &[]),
             line("Sum", &["x", "w", "c"], &[]),
             line("Mod", &["x", "w"], &[("fmod", 1.into())]),

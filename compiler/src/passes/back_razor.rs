@@ -91,6 +91,8 @@ pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
     let decisions: Vec<(Value, Decision)> = graph
         .saves()
         .into_iter()
+        // Of these was decided before.
+        .filter(|it| !matches!(graph.ty(*it), Type::Codes { .. }))
         .map(|saved| {
             let outcome = decide(graph, saved, razor, &globs, &facts).map(Saved::Pruned);
             (saved, Decision { value: graph.name(saved).to_string(), outcome })
