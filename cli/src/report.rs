@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::{Write, stdout};
 
+use razorc_compiler::passes::back_razor::{self, Saved};
+use razorc_compiler::passes::norm_from_output;
 use razorc_proto::program::Memory;
 use razorc_runtime::memory::Footprint;
 use razorc_runtime::metrics::Score;
@@ -60,6 +62,29 @@ pub fn comparison(dense: &Memory, packed: &Memory, label: &str) -> String {
         if packed < dense && 0 < packed {
             text += &format!("{:>8.1}x", dense as f64 / packed as f64);
         }
+    }
+    text
+}
+
+/// Every saved tensor with what is kept of it, and every normalization with what its gradient reads.
+pub fn decisions(saved: &[back_razor::Decision], norms: &[norm_from_output::Decision]) -> String {
+    let saved = saved.iter().map(|it| match it.outcome {
+        Ok(Saved::Pruned(sparsity)) => (&it.value, format!("pruned to {}", 1.0 - f64::from(sparsity.ppm()) / 1e6)),
+        Ok(Saved::Coded(bits)) => (&it.value, format!("{bits} bits of the slope at it")),
+        Ok(Saved::Rounded) => (&it.value, "rounded to 16 bits".to_string()),
+        Err(whole) => (&it.value, format!("whole: {whole}")),
+    });
+    let norms = norms.iter().map(|it| match it.outcome {
+        Ok(()) => (&it.norm, "from the output".to_string()),
+        Err(input) => (&it.norm, format!("from the input: {input}")),
+    });
+    let (saved, norms): (Vec<_>, Vec<_>) = (saved.collect(), norms.collect());
+    let width = saved.iter().chain(&norms).map(|it| it.0.chars().count()).chain([16]).max().unwrap_or(0);
+    let mut text = format!("{:<width$}  kept", "saved tensor");
+    saved.iter().for_each(|(name, outcome)| text += &format!("\n{name:<width$}  {outcome}"));
+    if !norms.is_empty() {
+        text += &format!("\n\n{:<width$}  gradient", "normalization");
+        norms.iter().for_each(|(name, outcome)| text += &format!("\n{name:<width$}  {outcome}"));
     }
     text
 }

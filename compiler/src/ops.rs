@@ -3,6 +3,7 @@
 //! A row says all that the compiler knows of an op. Nothing else in the crate lists ops by name.
 
 mod activation;
+mod attention;
 mod conv;
 mod elementwise;
 mod layout;
@@ -14,6 +15,8 @@ mod optimizer;
 mod packing;
 mod pool;
 mod reduce;
+mod resize;
+mod row_norm;
 mod rules;
 mod smooth;
 mod softmax;
@@ -27,8 +30,8 @@ use crate::autodiff::Vjp;
 use crate::import::ImportRule;
 use crate::types::Type;
 
+pub(crate) use conv::window;
 pub use rules::ShapeError;
-pub(crate) use rules::broadcast;
 
 /// A row of the table. A struct literal has no defaults: a forgotten column does not compile.
 pub struct OpDef {
@@ -72,6 +75,8 @@ pub enum Estimate {
     Safe,
     /// Only when forced: measured to destroy the gradient of smooth activations.
     Forced,
+    /// When forced, and by the published rule, which also prunes what attention and normalization save.
+    Published,
     /// As `Forced`; unless it is, a few bits may stand for the derivative that is taken at it.
     Slope(Slope),
 }
@@ -87,9 +92,11 @@ pub struct Slope {
 
 /// What an op does to the batch axis.
 pub enum Batch {
-    /// The first result's samples lie together if the first operand's do.
+    /// The first result's samples lie as the first operand's do.
     Keeps,
-    /// Decided by attributes and operand types, given which operands' samples lie together.
+    /// The axis of the first result that the batch is outermost in, from that of the first operand.
+    Moves(fn(&[Type], &Attrs, usize) -> Option<usize>),
+    /// Whether the batch is outermost, decided by attributes and operand types, given which operands' samples lie together.
     When(fn(&[Type], &Attrs, &[bool]) -> bool),
     /// No result has samples.
     Loses,
@@ -110,6 +117,7 @@ pub enum Lower {
 pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("source", source::OPS),
     ("linear", linear::OPS),
+    ("attention", attention::OPS),
     ("conv", conv::OPS),
     ("pool", pool::OPS),
     ("norm", norm::OPS),
@@ -118,11 +126,13 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("math", math::OPS),
     ("smooth", smooth::OPS),
     ("reduce", reduce::OPS),
+    ("resize", resize::OPS),
     ("layout", layout::OPS),
     ("softmax", softmax::OPS),
     ("loss", loss::OPS),
     ("packing", packing::OPS),
     ("optimizer", optimizer::OPS),
+    ("row_norm", row_norm::OPS),
 ];
 
 /// Every row.

@@ -21,6 +21,8 @@ pub struct Options {
     pub head_at: String,
     /// Train the fresh head alone.
     pub head_only: bool,
+    /// Give every node that reads a shared weight its own copy.
+    pub untie_shared: bool,
     /// What is minimized.
     pub loss: Loss,
     /// Share of the target spread over all classes, for cross entropy.
@@ -106,8 +108,10 @@ pub struct Razor {
     pub smooth: bool,
     /// Bits of a smooth activation's slope that are saved instead of its input: 2 to 4; 0 saves the input whole.
     pub slope_bits: u64,
-    /// The published mask rule (all ties kept, f32, ends pruned), for comparison; nothing is packed.
+    /// The published mask rule (all ties kept, f32), for comparison; nothing is packed.
     pub reference: bool,
+    /// Compute gradients of normalization from its exact input, never from its pruned output.
+    pub exact_norm: bool,
 }
 
 /// A fraction in parts per million, so that counts of kept elements are exact.
@@ -162,6 +166,7 @@ impl Default for Options {
             classes: 0,
             head_at: String::new(),
             head_only: false,
+            untie_shared: false,
             loss: Loss::CrossEntropy,
             label_smoothing: 0.0,
             class_weights: vec![],
@@ -199,6 +204,7 @@ impl Default for Razor {
             smooth: false,
             slope_bits: 3,
             reference: false,
+            exact_norm: false,
         }
     }
 }

@@ -4,6 +4,14 @@ pub mod back_razor;
 pub mod batch_statistics;
 pub mod dead_code;
 pub mod evaluation;
+pub mod fold_transposes;
+pub mod lift_attention;
+pub mod lift_gelu;
+pub mod lift_layer_norm;
+pub mod lift_rms_norm;
+pub mod lift_silu;
+pub mod norm_from_output;
+mod pattern;
 pub mod rebuild_views;
 pub mod samples;
 pub mod slope_codes;
@@ -30,26 +38,38 @@ pub const FORWARD: &[Pass] = &[Pass {
     },
 }];
 
+/// Passes that make one op of what exporters wrote as several, over the forward phase of training and of evaluation.
+pub const LIFTS: &[Pass] = &[
+    Pass { name: "lift-layer-norm", run: |graph, _| lift_layer_norm::run(graph) },
+    Pass { name: "lift-rms-norm", run: |graph, _| lift_rms_norm::run(graph) },
+    Pass { name: "lift-gelu", run: |graph, _| lift_gelu::run(graph) },
+    Pass { name: "lift-silu", run: |graph, _| lift_silu::run(graph) },
+    Pass {
+        name: "lift-attention",
+        // The published rule prunes q, k, v and the probabilities, so they have to be there.
+        run: |graph, options| {
+            if !options.razor.reference {
+                lift_attention::run(graph);
+            }
+        },
+    },
+    Pass { name: "fold-transposes", run: |graph, _| fold_transposes::run(graph) },
+];
+
 /// Passes over the whole step before anything is pruned, in order.
 pub const CLEANING: &[Pass] = &[
     Pass { name: "rebuild-views", run: |graph, _| rebuild_views::run(graph) },
     Pass { name: "dead-code", run: |graph, _| dead_code::run(graph, &ends(graph)) },
 ];
 
-/// Passes that make less of what is saved, in order.
+/// Passes over the whole step that let gradients read what takes less memory, in order.
+pub const SAVES: &[Pass] =
+    &[Pass { name: "norm-from-output", run: |graph, options| norm_from_output::run(graph, &options.razor) }];
+
+/// Passes over the whole step that make less of what is saved, and what comes after, in order.
 pub const STEP: &[Pass] = &[
-    Pass {
-        name: "slope-codes",
-        run: |graph, options| {
-            slope_codes::run(graph, &options.razor);
-        },
-    },
-    Pass {
-        name: "back-razor",
-        run: |graph, options| {
-            back_razor::run(graph, &options.razor, options.batch);
-        },
-    },
+    Pass { name: "slope-codes", run: |graph, options| slope_codes::run(graph, &options.razor) },
+    Pass { name: "back-razor", run: |graph, options| back_razor::run(graph, &options.razor, options.batch) },
 ];
 
 /// Passes that make the evaluation graph of a forward phase.
@@ -76,25 +96,25 @@ pub fn names() -> Vec<&'static str> {
 /// Runs one pass by its name.
 pub fn run(name: &str, graph: &mut Graph, options: &Options) -> Result<(), UnknownPass> {
     let pass = all().find(|it| it.name == name).ok_or_else(|| UnknownPass::new(name))?;
-    apply(pass, graph, options);
+    apply(std::slice::from_ref(pass), graph, options, &mut |_, _| {});
     Ok(())
 }
 
 fn all() -> impl Iterator<Item = &'static Pass> {
-    [FORWARD, CLEANING, STEP, EVALUATION].into_iter().flatten()
+    [FORWARD, LIFTS, CLEANING, SAVES, STEP, EVALUATION].into_iter().flatten()
 }
 
-/// Runs a pass. In debug builds a graph that breaks a rule afterwards is a bug of the pass.
-pub(crate) fn apply(pass: &Pass, graph: &mut Graph, options: &Options) {
-    (pass.run)(graph, options);
-    check(pass.name, graph);
-}
-
-/// In debug builds, panics if a graph breaks a rule after `stage`.
-pub(crate) fn check(stage: &str, graph: &Graph) {
-    if cfg!(debug_assertions) {
-        let faults = verify(graph);
-        assert!(faults.is_empty(), "after {stage}: {faults:#?}\n{graph}");
+/// Runs passes one after the other and shows `watch` the graph after each.
+///
+/// In debug builds a graph that breaks a rule then is a bug of the pass.
+pub(crate) fn apply(passes: &[Pass], graph: &mut Graph, options: &Options, watch: &mut dyn FnMut(&str, &Graph)) {
+    for pass in passes {
+        (pass.run)(graph, options);
+        if cfg!(debug_assertions) {
+            let faults = verify(graph);
+            assert!(faults.is_empty(), "after {}: {faults:#?}\n{graph}", pass.name);
+        }
+        watch(pass.name, graph);
     }
 }
 

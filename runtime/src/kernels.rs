@@ -9,6 +9,7 @@ use call::Call;
 use unary::{Function, Smooth};
 
 pub mod activation;
+pub mod attention;
 pub mod binary;
 mod call;
 pub mod conv;
@@ -21,10 +22,13 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool;
 pub mod reduce;
+pub mod resize;
+pub mod row_norm;
 pub mod slope;
 pub mod softmax;
 mod strides;
 pub mod unary;
+pub mod volume;
 mod window;
 
 /// One instruction's computation. All sizes agree with the types of its operands and results.
@@ -35,6 +39,8 @@ pub enum Kernel {
     LinearInputGrad(linear::Linear),
     LinearWeightGrad(linear::Linear),
     Matmul(linear::Matmul),
+    Attention(attention::Attention),
+    AttentionGrad(attention::Attention),
     Conv(conv::Conv),
     ConvInputGrad(conv::Conv),
     ConvWeightGrad(conv::Conv),
@@ -82,7 +88,7 @@ pub enum Kernel {
     Reduce(reduce::Reduce),
     Expand(reduce::Expand),
     /// `reshape` that could not share storage.
-    Copy(elementwise::Flat),
+    Copy(layout::Copy),
     /// `transpose` and `slice`.
     StridedRead(layout::StridedRead),
     /// `pad` and `unslice`.
@@ -106,6 +112,20 @@ pub enum Kernel {
     /// `adam` and `adamw`.
     Adam(optimizer::Adam),
     BatchNormUpdate(optimizer::BatchNormUpdate),
+    /// `layer_norm` and `rms_norm`.
+    RowNorm(row_norm::RowNorm),
+    RowNormGrad(row_norm::Rows),
+    RowNormGradFromOutput(row_norm::Rows),
+    ConvTransposeWeightGrad(conv::Conv),
+    VolumeConv(volume::Conv),
+    VolumeConvInputGrad(volume::Conv),
+    VolumeConvWeightGrad(volume::Conv),
+    VolumeMaxPool(volume::Pool),
+    VolumeMaxPoolGrad(volume::Pool),
+    VolumeAvgPool(volume::Pool),
+    VolumeAvgPoolGrad(volume::Pool),
+    Resize(resize::Resize),
+    ResizeGrad(resize::Resize),
 }
 
 impl Kernel {
@@ -145,9 +165,37 @@ const CONV: &[&str] = &["strides", "pads", "dilations", "groups"];
 const CONV_GRAD: &[&str] = &["strides", "pads", "dilations", "groups", "shape"];
 const MAX_POOL: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil"];
 const MAX_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "shape"];
-const AVG_POOL: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad"];
-const AVG_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad", "shape"];
+const AVG_POOL: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "count_include_pad"];
+const AVG_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "count_include_pad", "shape"];
+const RESIZE: &[&str] = &[
+    "axis",
+    "size",
+    "scale",
+    "mode",
+    "coordinates",
+    "cubic",
+    "exclude_outside",
+    "antialias",
+    "start",
+    "end",
+    "outside",
+];
+const RESIZE_GRAD: &[&str] = &[
+    "axis",
+    "size",
+    "scale",
+    "mode",
+    "coordinates",
+    "cubic",
+    "exclude_outside",
+    "antialias",
+    "start",
+    "end",
+    "outside",
+    "shape",
+];
 const LRN: &[&str] = &["size", "alpha", "beta", "bias"];
+const ATTENTION: &[&str] = &["scale", "causal", "safe"];
 const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay"];
 
 /// Every op: its name, the attrs that it has (all of them, and no others), and how an instruction is checked.
@@ -156,6 +204,8 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("linear_input_grad", &["transpose"], linear::linear_input_grad),
     ("linear_weight_grad", &["transpose"], linear::linear_weight_grad),
     ("matmul", &["ta", "tb"], linear::matmul),
+    ("attention", ATTENTION, attention::attention),
+    ("attention_grad", ATTENTION, attention::attention_grad),
     ("conv", CONV, conv::conv),
     ("conv_input_grad", CONV_GRAD, conv::conv_input_grad),
     ("conv_weight_grad", CONV_GRAD, conv::conv_weight_grad),
@@ -268,4 +318,14 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("adam", ADAM, optimizer::adam),
     ("adamw", ADAM, optimizer::adamw),
     ("batch_norm_update", &["momentum", "epsilon", "count"], optimizer::batch_norm_update),
+    ("layer_norm", &["axis", "epsilon"], row_norm::layer_norm),
+    ("layer_norm_grad", &[], row_norm::layer_norm_grad),
+    ("layer_norm_grad_from_output", &[], row_norm::layer_norm_grad_from_output),
+    ("rms_norm", &["axis", "epsilon"], row_norm::rms_norm),
+    ("rms_norm_grad", &[], row_norm::rms_norm_grad),
+    ("rms_norm_grad_from_output", &[], row_norm::rms_norm_grad_from_output),
+    ("conv_transpose", CONV_GRAD, conv::conv_input_grad),
+    ("conv_transpose_weight_grad", CONV_GRAD, conv::conv_transpose_weight_grad),
+    ("resize", RESIZE, resize::resize),
+    ("resize_grad", RESIZE_GRAD, resize::resize_grad),
 ];

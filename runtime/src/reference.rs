@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::kernels::Kernel;
 use crate::program::{Home, Instruction, Program, Sequence, Value};
 
+mod attention;
 mod binary;
 mod conv;
 mod elementwise;
@@ -17,11 +18,14 @@ mod optimizer;
 mod pack;
 mod pool;
 mod reduce;
+mod resize;
+mod row_norm;
 mod softmax;
 mod tensor;
 #[cfg(test)]
 mod tests;
 mod unary;
+mod volume;
 
 use tensor::Args;
 pub use tensor::Tensor;
@@ -58,7 +62,7 @@ pub enum Which {
 impl<'a> Reference<'a> {
     /// All residents are zeros until they are set.
     pub fn new(program: &'a Program) -> Reference<'a> {
-        let residents = program.residents().iter().map(|it| Tensor::zeros(it.ty().dims())).collect();
+        let residents = program.residents().iter().map(|it| Tensor::zeros_of(it.ty())).collect();
         Reference { program, precision: Precision::F64, residents, given: HashMap::new(), made: HashMap::new() }
     }
 
@@ -150,6 +154,8 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::LinearInputGrad(it) => vec![linear::input_grad(it, args)],
         Kernel::LinearWeightGrad(it) => vec![linear::weight_grad(it, args)],
         Kernel::Matmul(it) => vec![linear::matmul(it, args)],
+        Kernel::Attention(it) => attention::attention(it, args),
+        Kernel::AttentionGrad(it) => attention::attention_grad(it, args),
         Kernel::Conv(it) => vec![conv::conv(it, args)],
         Kernel::ConvInputGrad(it) => vec![conv::input_grad(it, args)],
         Kernel::ConvWeightGrad(it) => vec![conv::weight_grad(it, args)],
@@ -215,5 +221,18 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Sgd(it) => optimizer::sgd(it, args),
         Kernel::Adam(it) => optimizer::adam(it, args),
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, args),
+        Kernel::RowNorm(it) => row_norm::norm(it, args),
+        Kernel::RowNormGrad(it) => row_norm::grad(it, args),
+        Kernel::RowNormGradFromOutput(it) => row_norm::grad_from_output(it, args),
+        Kernel::ConvTransposeWeightGrad(it) => vec![conv::transpose_weight_grad(it, args)],
+        Kernel::VolumeConv(it) => vec![volume::conv(it, args)],
+        Kernel::VolumeConvInputGrad(it) => vec![volume::input_grad(it, args)],
+        Kernel::VolumeConvWeightGrad(it) => vec![volume::weight_grad(it, args)],
+        Kernel::VolumeMaxPool(it) => volume::max(it, args),
+        Kernel::VolumeMaxPoolGrad(it) => vec![volume::max_grad(it, args)],
+        Kernel::VolumeAvgPool(it) => vec![volume::avg(it, args)],
+        Kernel::VolumeAvgPoolGrad(it) => vec![volume::avg_grad(it, args)],
+        Kernel::Resize(it) => vec![resize::resize(it, args)],
+        Kernel::ResizeGrad(it) => vec![resize::grad(it, args)],
     }
 }

@@ -33,12 +33,14 @@ pub enum Type {
 pub enum DType {
     /// 32-bit float: everything but the rest of this list.
     F32,
-    /// Class indices.
+    /// Integers: classes, tokens, indices.
     I64,
     /// Positions in large pooling windows.
     I32,
     /// Positions in pooling windows.
     U8,
+    /// One byte; 0 is false.
+    Bool,
 }
 
 /// A pruned copy of an f32 tensor: `keep` values for each sample.
@@ -76,6 +78,7 @@ impl Type {
             (Kind::Dense, proto::DType::I64) => Ok(Type::Dense(DType::I64, dims)),
             (Kind::Dense, proto::DType::I32) => Ok(Type::Dense(DType::I32, dims)),
             (Kind::Dense, proto::DType::U8) => Ok(Type::Dense(DType::U8, dims)),
+            (Kind::Dense, proto::DType::Bool) => Ok(Type::Dense(DType::Bool, dims)),
             (Kind::Bits, _) => Ok(Type::Bits(dims)),
             (Kind::Codes, proto::DType::F32) => match message.bits {
                 bits @ 2..=4 => Ok(Type::Codes(bits as usize, dims)),
@@ -120,7 +123,7 @@ impl DType {
         match self {
             DType::F32 | DType::I32 => 4,
             DType::I64 => 8,
-            DType::U8 => 1,
+            DType::U8 | DType::Bool => 1,
         }
     }
 }

@@ -32,7 +32,8 @@ fn values(model: &Model, name: &str) -> Vec<f32> {
 fn untrained(model: &Model, preparation: &Preparation) -> Tuned {
     let prepared = prepare(model, preparation).unwrap().model;
     let imported = import(&prepared, &Options { batch: 2, ..Options::default() }).unwrap();
-    let named = imported.weights.values().filter_map(|it| Some((it.initializer.clone()?, it.values().unwrap())));
+    let floats = |bytes: Vec<u8>| bytes.as_chunks().0.iter().map(|it| f32::from_le_bytes(*it)).collect();
+    let named = imported.weights.values().filter_map(|it| Some((it.initializer.clone()?, floats(it.bytes().unwrap()))));
     named.collect()
 }
 

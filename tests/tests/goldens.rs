@@ -76,6 +76,7 @@ impl Step {
         // After the first step, momentum is the gradient.
         options.optimizer = Optimizer { kind: OptimizerKind::Sgd, ..Optimizer::default() };
         options.razor.reference = reference;
+        options.razor.ends = reference;
         if !reference {
             options.razor.sparsity = "0".parse().unwrap();
         }

@@ -51,6 +51,7 @@ fn passes_rewrite_text() {
                 Some(("smooth", it)) => options.razor.smooth = it == "true",
                 Some(("slope_bits", it)) => options.razor.slope_bits = it.parse().unwrap(),
                 Some(("reference", it)) => options.razor.reference = it == "true",
+                Some(("exact_norm", it)) => options.razor.exact_norm = it == "true",
                 Some(("for", it)) => {
                     let (glob, sparsity) = it.split_once(':').unwrap();
                     options.razor.sparsity_for.push((glob.into(), sparsity.parse::<Sparsity>().unwrap()));

@@ -1,12 +1,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use razorc_compiler::{compile, text_after};
+use razorc_compiler::{compile, graphs, text_after};
 use razorc_proto::program::{Program, Role};
 use razorc_proto::{Model, TrainerError, TrainerFile};
 
+use super::threads;
 use crate::failure::{Failure, Result};
-use crate::options::CompileOptions;
+use crate::fidelity::{self, Batches};
+use crate::options::{CompileOptions, DataOptions};
 use crate::report;
 
 /// Show what a model would become, or what a trainer is
@@ -18,17 +20,25 @@ pub struct Inspect {
     /// Print the training graph after a pass, such as `autodiff` or `back-razor`
     #[arg(long, value_name = "PASS", conflicts_with_all = ["memory", "json"])]
     after: Option<String>,
-    /// Print what is saved of each tensor for the backward pass, and why
+    /// Print what is kept of every saved tensor, and why
     #[arg(long, conflicts_with_all = ["after", "memory", "json"])]
-    saves: bool,
+    saved: bool,
     /// Print the plan of the memory
     #[arg(long)]
     memory: bool,
-    /// Print the plan as one JSON object, in bytes
-    #[arg(long, requires = "memory")]
+    /// Print the plan (in bytes) or the comparison as one JSON object
+    #[arg(long)]
     json: bool,
+    /// Compare pruned with exact gradients on batches of `--data`
+    #[arg(long, requires = "data", conflicts_with_all = ["memory", "after"])]
+    fidelity: bool,
+    /// Batches that `--fidelity` compares on
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    batches: u64,
     #[command(flatten)]
     options: CompileOptions,
+    #[command(flatten)]
+    data: Option<DataOptions>,
 }
 
 impl Inspect {
@@ -37,8 +47,12 @@ impl Inspect {
             report::say(self.graph_after(pass)?.trim_end());
             return Ok(());
         }
-        if self.saves {
-            report::say(self.decisions()?.trim_end());
+        if self.fidelity {
+            return self.compare_gradients();
+        }
+        if self.saved {
+            let graphs = graphs(&self.model("`--saved` tells what the compiler decides")?, &self.options.parse()?)?;
+            report::say(report::decisions(&graphs.decisions, &graphs.norms));
             return Ok(());
         }
         let program = self.program()?;
@@ -51,22 +65,30 @@ impl Inspect {
         Ok(())
     }
 
+    fn compare_gradients(&self) -> Result<()> {
+        let Some(data) = &self.data else { return Err(Failure::input("`--fidelity` needs `--data`")) };
+        let (model, options, threads) = (Model::open(&self.file)?, self.options.parse()?, threads(None));
+        let program = compile(&model, &options)?.program;
+        let rows = data.open(&program, threads)?;
+        let transform = data.transform(program.task.as_ref())?;
+        let batches = Batches { data: &rows, transform: &transform, count: self.batches.max(1), threads };
+        let fidelity = fidelity::measure(&model, &options, &batches)?;
+        match self.json {
+            true => report::say(fidelity.json()),
+            false => report::say(fidelity.text()),
+        }
+        Ok(())
+    }
+
     fn graph_after(&self, pass: &str) -> Result<String> {
-        Ok(text_after(&self.model("--after")?, &self.options.parse()?, pass)?)
+        Ok(text_after(&self.model("`--after` shows the passes of the compiler")?, &self.options.parse()?, pass)?)
     }
 
-    /// A line for each tensor that is saved.
-    fn decisions(&self) -> Result<String> {
-        let compiled = compile(&self.model("--saves")?, &self.options.parse()?)?;
-        let width = compiled.decisions.iter().map(|it| it.value.chars().count()).max().unwrap_or(0);
-        Ok(compiled.decisions.iter().map(|it| format!("{:width$}  {it}\n", it.value)).collect())
-    }
-
-    /// The ONNX model, for an option that shows what the compiler does.
-    fn model(&self, option: &str) -> Result<Model> {
+    /// The model, for what a trainer does not tell.
+    fn model(&self, why: &str) -> Result<Model> {
         if TrainerFile::open(&self.file).is_ok() {
             return Err(Failure::input(format!("{} is compiled already", self.file.display()))
-                .hint(format!("`{option}` shows the passes of the compiler; give it the ONNX model")));
+                .hint(format!("{why}; give it the ONNX model")));
         }
         Ok(Model::open(&self.file)?)
     }

@@ -62,6 +62,9 @@ struct UpdateOptions {
     /// What is trained in batch normalization: nothing, scale and bias, or also the statistics
     #[arg(long, value_enum, default_value_t = BatchNormWord::Frozen)]
     batch_norm: BatchNormWord,
+    /// Give every node that reads a shared weight its own copy, instead of training it as one
+    #[arg(long)]
+    untie_shared: bool,
     /// Let the model's dropout layers drop
     #[arg(long)]
     dropout: bool,
@@ -112,6 +115,9 @@ struct RazorOptions {
     /// Keep what the published rule keeps, without packing; for comparison only
     #[arg(long)]
     reference_mask: bool,
+    /// Compute gradients of normalization from its exact input, not from its pruned output
+    #[arg(long)]
+    exact_norm: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -152,6 +158,7 @@ impl CompileOptions {
             classes: self.classes,
             head_at: self.head_at.clone(),
             head_only: self.head_only,
+            untie_shared: self.update.untie_shared,
             loss: match self.loss.loss {
                 LossWord::CrossEntropy => Loss::CrossEntropy,
                 LossWord::Mse => Loss::MeanSquaredError,
@@ -216,6 +223,7 @@ impl RazorOptions {
             smooth: self.prune_smooth,
             slope_bits: self.slope_bits.parse().unwrap_or(0),
             reference: self.reference_mask,
+            exact_norm: self.exact_norm,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! What tract knows of a model: types of values, and what folds to a constant. Nothing else here sees tract.
 
+mod attention;
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
 use super::guard::{guard, panic_text};
+use super::shapes;
 use crate::error::ImportError;
 use crate::types::{DType, Type};
 
@@ -40,7 +43,7 @@ impl Facts {
     pub fn ints(&self, value: &str) -> Option<Vec<i64>> {
         let fact = self.values.get(value)?;
         match fact.ty {
-            Type::Dense { dtype: DType::I64 | DType::I32 | DType::U8 | DType::Bool, .. } => elements(fact),
+            Type::Dense { dtype: DType::I64 | DType::U8 | DType::Bool, .. } => elements(fact),
             _ => None,
         }
     }
@@ -49,7 +52,7 @@ impl Facts {
     pub fn floats(&self, value: &str) -> Option<Vec<f32>> {
         let fact = self.values.get(value)?;
         match fact.ty {
-            Type::Dense { dtype: DType::F64 | DType::F32 | DType::F16, .. } => elements(fact),
+            Type::Dense { dtype: DType::F32 | DType::F16, .. } => elements(fact),
             _ => None,
         }
     }
@@ -76,6 +79,8 @@ fn solve(probe: &Model) -> TractResult<Facts> {
         let outputs = node.output.iter().filter(|it| !it.is_empty()).count();
         Ok((expand(BatchNorm { outputs }), vec![]))
     });
+    shapes::register(&mut onnx);
+    onnx.op_register.insert("Attention", |_, node| Ok((expand(attention::Attention::new(node)?), vec![])));
     let probe = onnx.proto_model_for_read(&mut &*probe.encode())?;
     let parsed = onnx.parse(&probe, None)?;
     ensure!(parsed.unresolved_inputs.is_empty(), "inputs {:?} are not defined", parsed.unresolved_inputs);
@@ -103,13 +108,12 @@ pub fn checked_dims(dims: impl Iterator<Item = u64>) -> Option<Vec<u64>> {
     product.filter(|&it| it <= MOST).map(|_| dims)
 }
 
+/// The graph computes in f32 and i64: a model's doubles and 32-bit integers become those.
 fn dtype_of(ty: DatumType) -> Option<DType> {
     Some(match ty {
-        DatumType::F64 => DType::F64,
-        DatumType::F32 => DType::F32,
+        DatumType::F32 | DatumType::F64 => DType::F32,
         DatumType::F16 => DType::F16,
-        DatumType::I64 | DatumType::TDim => DType::I64,
-        DatumType::I32 => DType::I32,
+        DatumType::I64 | DatumType::I32 | DatumType::TDim => DType::I64,
         DatumType::U8 => DType::U8,
         DatumType::Bool => DType::Bool,
         _ => return None,

@@ -1,5 +1,7 @@
 //! What an import rule may ask about its node, and how it adds to the graph.
 
+use std::collections::HashSet;
+
 use razorc_proto::onnx::{AttributeProto, NodeProto};
 
 use super::roles::Reading;
@@ -7,7 +9,7 @@ use super::walk::Walk;
 use super::weights::{Source, Weight};
 use crate::attrs::Attrs;
 use crate::graph::{NodeId, Value};
-use crate::types::Type;
+use crate::types::{DType, Type};
 
 /// How an ONNX node becomes nodes of the graph. The rule binds the node's first output, or says why it cannot.
 pub type ImportRule = fn(&mut At<'_, '_>) -> Result<(), Refused>;
@@ -42,6 +44,16 @@ impl<'w, 'a> At<'w, 'a> {
         self.node.op_type()
     }
 
+    /// The node as it stands in the model.
+    pub fn node(&self) -> &'w NodeProto {
+        self.node
+    }
+
+    /// Whether output `slot` is there.
+    pub fn makes(&self, slot: usize) -> bool {
+        !self.output_name(slot).is_empty()
+    }
+
     /// Whether input `slot` is there.
     pub fn has(&self, slot: usize) -> bool {
         self.node.input.get(slot).is_some_and(|it| !it.is_empty())
@@ -57,6 +69,14 @@ impl<'w, 'a> At<'w, 'a> {
         self.node.output.len()
     }
 
+    /// Whether anything reads output `slot`.
+    pub fn is_read(&self, slot: usize) -> bool {
+        let name = self.output_name(slot);
+        let graph = self.walk.model.graph();
+        let read = |node: &NodeProto| node.input.iter().any(|it| it == name);
+        !name.is_empty() && (graph.node.iter().any(read) || graph.output.first().is_some_and(|it| it.name() == name))
+    }
+
     /// Input `slot` as a tensor of floats.
     pub fn input(&mut self, slot: usize) -> Result<Value, Refused> {
         self.input_as(slot, Reading::Operand)
@@ -70,6 +90,34 @@ impl<'w, 'a> At<'w, 'a> {
             ty if ty.is_f32() && 0 < ty.elements() => Ok(value),
             ty if ty.is_f32() => refuse(format!("reads `{name}`, which is empty: {ty}")),
             ty => refuse(format!("reads `{name}`, which is {ty}; only f32 is supported")),
+        }
+    }
+
+    /// Input `slot` as a tensor of floats, integers or truths.
+    pub fn any(&mut self, slot: usize) -> Result<Value, Refused> {
+        let name = self.input_name(slot)?.to_string();
+        let value = self.walk.value(&name, Reading::Operand)?;
+        match self.walk.graph.ty(value) {
+            ty if ty.elements() == 0 => refuse(format!("reads `{name}`, which is empty: {ty}")),
+            Type::Dense { dtype: DType::F32 | DType::I64 | DType::Bool, .. } => Ok(value),
+            ty => refuse(format!("reads `{name}`, which is {ty}; f32, i64 and bool are supported")),
+        }
+    }
+
+    /// Input `slot` as a tensor of this element type.
+    pub fn input_of(&mut self, slot: usize, dtype: DType) -> Result<Value, Refused> {
+        let value = self.any(slot)?;
+        match self.walk.graph.ty(value) {
+            Type::Dense { dtype: found, .. } if *found == dtype => Ok(value),
+            ty => refuse(format!("reads `{}`, which is {ty}; {dtype} is needed", self.input_name(slot)?)),
+        }
+    }
+
+    /// Element type of a dense value in the graph.
+    pub fn dtype(&self, value: Value) -> Option<DType> {
+        match self.walk.graph.ty(value) {
+            Type::Dense { dtype, .. } => Some(*dtype),
+            _ => None,
         }
     }
 
@@ -171,6 +219,20 @@ impl<'w, 'a> At<'w, 'a> {
         self.walk.is_data(value)
     }
 
+    /// Whether weights that are trained go into a value.
+    pub fn is_trained(&self, value: Value) -> bool {
+        let (graph, mut open, mut seen) = (&self.walk.graph, vec![value], HashSet::new());
+        while let Some(value) = open.pop() {
+            if graph.node(value.node).op.name == "param" {
+                return true;
+            }
+            if seen.insert(value.node) {
+                open.extend(graph.operands(value.node));
+            }
+        }
+        false
+    }
+
     /// The operand and attributes of the node that made `value`, if that is a `op`.
     pub fn made_by(&self, value: Value, op: &str) -> Option<(Value, &Attrs)> {
         let graph = &self.walk.graph;
@@ -203,9 +265,19 @@ impl<'w, 'a> At<'w, 'a> {
         Ok(())
     }
 
+    /// Declares a constant of zeros on the way to the output.
+    pub fn zeros(&mut self, dims: &[u64], suffix: &str) -> Result<Value, Refused> {
+        let name = format!("{}.{suffix}", self.first_output());
+        if (1 << 29) < Type::f32(dims).elements() {
+            return refuse(format!("starts from {}, more than 2 GiB of zeros", Type::f32(dims)));
+        }
+        let weight = Weight { dims: dims.to_vec(), source: Source::Fill(0.0), initializer: None };
+        Ok(self.walk.declare(&name, "frozen", weight))
+    }
+
     /// Adds a node on the way to the output; returns its first result.
     pub fn emit(&mut self, op: &str, operands: &[Value], attrs: Attrs, suffix: &str) -> Result<Value, Refused> {
-        let name = format!("{}.{suffix}", self.output_name(0));
+        let name = format!("{}.{suffix}", self.first_output());
         self.walk.add(op, operands, attrs, &name)
     }
 
@@ -280,6 +352,11 @@ impl<'w, 'a> At<'w, 'a> {
     fn input_name(&self, slot: usize) -> Result<&'w str, Refused> {
         let name = self.node.input.get(slot).map(String::as_str).filter(|it| !it.is_empty());
         name.ok_or_else(|| Refused(format!("lacks input {slot}")))
+    }
+
+    /// The first output that is there; what is on the way to it is called after it.
+    fn first_output(&self) -> &'w str {
+        self.node.output.iter().find(|it| !it.is_empty()).map_or("", String::as_str)
     }
 
     fn output_name(&self, slot: usize) -> &'w str {

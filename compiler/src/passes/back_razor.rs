@@ -55,55 +55,46 @@ pub enum Whole {
     NotSmaller,
 }
 
-impl fmt::Display for Decision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.outcome {
-            Ok(Saved::Pruned(sparsity)) => write!(f, "pruned by {sparsity}"),
-            Ok(Saved::Coded(bits)) => write!(f, "{bits} bits of the slope at it"),
-            Ok(Saved::Rounded) => f.write_str("rounded to 16 bits"),
-            Err(whole) => write!(f, "whole: {whole}"),
-        }
-    }
-}
-
 impl fmt::Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Whole::NotAnActivation => "no activation",
             Whole::ReadExactly => "a gradient needs it exactly",
             Whole::BatchInside => "its samples do not lie together",
-            Whole::Stem => "read by the first layer",
-            Whole::Classifier => "read by the last layer",
-            Whole::Asked => "sparsity 0 was asked for",
+            Whole::Stem => "the first layer reads it",
+            Whole::Classifier => "the last layer reads it",
+            Whole::Asked => "as was asked for",
             Whole::NotSmaller => "a pruned copy would not be smaller",
         })
     }
 }
 
-/// Replaces saved tensors by pruned copies where that is allowed and smaller; says what it did.
-pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
+/// Replaces saved tensors by pruned copies where that is allowed and smaller.
+pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) {
+    for (saved, outcome) in outcomes(graph, razor, batch) {
+        if let Ok(sparsity) = outcome {
+            prune(graph, saved, sparsity, razor, batch);
+        }
+    }
+}
+
+/// What the pass makes of every saved tensor of a graph.
+pub fn decisions(graph: &Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
+    let named = |(saved, outcome): (Value, Result<Sparsity, Whole>)| {
+        let value = graph.name(saved).to_string();
+        Decision { value, outcome: outcome.map(Saved::Pruned) }
+    };
+    outcomes(graph, razor, batch).into_iter().map(named).collect()
+}
+
+fn outcomes(graph: &Graph, razor: &Razor, batch: u64) -> Vec<(Value, Result<Sparsity, Whole>)> {
     let globs: Vec<(GlobMatcher, Sparsity)> = razor
         .sparsity_for
         .iter()
         .filter_map(|(glob, sparsity)| Some((Glob::new(glob).ok()?.compile_matcher(), *sparsity)))
         .collect();
     let facts = Facts::new(graph, batch);
-    let decisions: Vec<(Value, Decision)> = graph
-        .saves()
-        .into_iter()
-        // Of these was decided before.
-        .filter(|it| !matches!(graph.ty(*it), Type::Codes { .. }))
-        .map(|saved| {
-            let outcome = decide(graph, saved, razor, &globs, &facts).map(Saved::Pruned);
-            (saved, Decision { value: graph.name(saved).to_string(), outcome })
-        })
-        .collect();
-    for (saved, decision) in &decisions {
-        if let Ok(Saved::Pruned(sparsity)) = decision.outcome {
-            prune(graph, *saved, sparsity, razor, batch);
-        }
-    }
-    decisions.into_iter().map(|it| it.1).collect()
+    graph.saves().into_iter().map(|saved| (saved, decide(graph, saved, razor, &globs, &facts))).collect()
 }
 
 /// What decisions need to know of the whole graph.
@@ -112,8 +103,8 @@ struct Facts {
     together: HashSet<Value>,
     /// Values that no layer with weights lies before.
     before_layers: HashSet<Value>,
-    /// Values that no layer with weights lies after, their own reader apart.
-    after_layers: HashSet<Value>,
+    /// Values that lead to nothing but the last layer.
+    into_last: HashSet<Value>,
 }
 
 impl Facts {
@@ -127,19 +118,37 @@ impl Facts {
             }
         }
         let mut after_layers = HashSet::new();
+        let mut into_last = HashSet::new();
         for node in graph.phase(Phase::Forward).rev() {
             for value in graph.results(node) {
-                let last = |it: &(NodeId, usize)| {
-                    graph.node(it.0).phase != Phase::Forward
-                        || !is_layer(it.0) && graph.results(it.0).iter().all(|it| after_layers.contains(it))
+                let readers = forward_readers(graph, value);
+                let behind = |it: &NodeId| read(graph, *it).iter().all(|it| after_layers.contains(it));
+                let into = |it: &NodeId| match (is_layer(*it), &read(graph, *it)[..]) {
+                    (true, _) => behind(it),
+                    (false, []) => false,
+                    (false, results) => results.iter().all(|it| into_last.contains(it)),
                 };
-                if graph.readers(value).iter().all(last) {
+                let after = readers.iter().all(|it| !is_layer(*it) && behind(it));
+                if !readers.is_empty() && readers.iter().all(into) {
+                    into_last.insert(value);
+                }
+                if after {
                     after_layers.insert(value);
                 }
             }
         }
-        Facts { batch, together: samples::together(graph, batch), before_layers, after_layers }
+        Facts { batch, together: samples::together(graph, batch), before_layers, into_last }
     }
+}
+
+fn forward_readers(graph: &Graph, value: Value) -> Vec<NodeId> {
+    let readers = graph.readers(value).into_iter().map(|it| it.0);
+    readers.filter(|it| graph.node(*it).phase == Phase::Forward).collect()
+}
+
+/// Results that the forward phase reads.
+fn read(graph: &Graph, node: NodeId) -> Vec<Value> {
+    graph.results(node).into_iter().filter(|it| !forward_readers(graph, *it).is_empty()).collect()
 }
 
 fn is_weight(graph: &Graph, value: Value) -> bool {
@@ -156,23 +165,19 @@ fn decide(
     if !graph.ty(saved).is_f32() || graph.ty(saved).rank() == 0 {
         return Err(Whole::NotAnActivation);
     }
-    let least = if razor.smooth { Estimate::Forced } else { Estimate::Safe };
-    if !accepts_estimate(graph, saved, least) {
+    if !accepts_estimate(graph, saved, razor) {
         return Err(Whole::ReadExactly);
     }
     if !facts.together.contains(&saved) {
         return Err(Whole::BatchInside);
     }
-    let ends = razor.ends || razor.reference;
-    if !ends && facts.before_layers.contains(&saved) {
+    if !razor.ends && facts.before_layers.contains(&saved) {
         return Err(Whole::Stem);
     }
-    let layers = layers(graph, saved);
-    let last = |it: &(NodeId, Value)| graph.results(it.0).iter().all(|it| facts.after_layers.contains(it));
-    if !ends && !layers.is_empty() && layers.iter().all(last) {
+    if !razor.ends && facts.into_last.contains(&saved) {
         return Err(Whole::Classifier);
     }
-    let sparsity = sparsity_of(graph, &layers, razor, globs);
+    let sparsity = sparsity_of(graph, &layers(graph, saved), razor, globs);
     if sparsity == Sparsity::default() {
         return Err(Whole::Asked);
     }
@@ -183,12 +188,17 @@ fn decide(
 }
 
 /// Whether every backward reader takes an estimate, views seen through.
-fn accepts_estimate(graph: &Graph, value: Value, least: Estimate) -> bool {
+fn accepts_estimate(graph: &Graph, value: Value, razor: &Razor) -> bool {
+    let allowed = |estimate| match estimate {
+        Estimate::Safe => true,
+        Estimate::Forced | Estimate::Slope(_) => razor.smooth,
+        Estimate::Published => razor.smooth || razor.reference,
+    };
     graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Backward).all(|(reader, slot)| {
         let op = graph.node(reader).op;
         match op.lower {
-            Lower::View => accepts_estimate(graph, Value { node: reader, result: 0 }, least),
-            _ => op.estimate(slot).is_some_and(|it| it == Estimate::Safe || least == Estimate::Forced),
+            Lower::View => accepts_estimate(graph, Value { node: reader, result: 0 }, razor),
+            _ => op.estimate(slot).is_some_and(allowed),
         }
     })
 }

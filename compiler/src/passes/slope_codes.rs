@@ -9,28 +9,36 @@ use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Estimate, Lower, Slope};
 use crate::options::{Razor, Sparsity};
 
-/// Replaces saved tensors that the backward phase reads for slopes alone; says what it did.
-pub fn run(graph: &mut Graph, razor: &Razor) -> Vec<Decision> {
+/// Replaces saved tensors that the backward phase reads for slopes alone.
+pub fn run(graph: &mut Graph, razor: &Razor) {
+    for (saved, readings, outcome) in outcomes(graph, razor) {
+        match outcome {
+            Saved::Rounded => round(graph, saved),
+            _ => code(graph, saved, &readings, razor.slope_bits),
+        }
+    }
+}
+
+/// What the pass makes of the tensors that it replaces.
+pub fn decisions(graph: &Graph, razor: &Razor) -> Vec<Decision> {
+    let named = |(saved, _, outcome)| Decision { value: graph.name(saved).to_string(), outcome: Ok(outcome) };
+    outcomes(graph, razor).into_iter().map(named).collect()
+}
+
+fn outcomes(graph: &Graph, razor: &Razor) -> Vec<(Value, Vec<Reading>, Saved)> {
     if razor.smooth || razor.sparsity == Sparsity::default() {
         return vec![];
     }
-    let mut decisions = vec![];
-    for saved in graph.saves() {
-        let Some(readings) = readings(graph, saved) else { continue };
-        let outcome = match razor.reference {
-            true if readings.iter().all(|it| it.slope.rounded) => {
-                round(graph, saved);
-                Saved::Rounded
-            }
-            false if can_code(graph, &readings, razor.slope_bits) => {
-                code(graph, saved, &readings, razor.slope_bits);
-                Saved::Coded(razor.slope_bits)
-            }
-            _ => continue,
-        };
-        decisions.push(Decision { value: graph.name(saved).to_string(), outcome: Ok(outcome) });
-    }
-    decisions
+    let outcome = |readings: &[Reading]| match razor.reference {
+        true => readings.iter().all(|it| it.slope.rounded).then_some(Saved::Rounded),
+        false => can_code(graph, readings, razor.slope_bits).then_some(Saved::Coded(razor.slope_bits)),
+    };
+    let found = graph.saves().into_iter().filter_map(|saved| {
+        let readings = readings(graph, saved)?;
+        let outcome = outcome(&readings)?;
+        Some((saved, readings, outcome))
+    });
+    found.collect()
 }
 
 /// A node of the backward phase that takes a slope at a saved tensor.

@@ -36,10 +36,12 @@ pub fn each3<T: Send>(pool: &Pool, results: [&mut [T]; 3], size: usize, task: im
     pool.run(n, &|idx, _| task(idx, std::array::from_fn(|it| unsafe { chunk(&results[it], idx, size) })));
 }
 
+/// A chunk of a result, empty where nothing reads the result.
+///
 /// # Safety
 /// No other chunk of this index is alive at the same time.
 #[expect(clippy::mut_from_ref, reason = "the caller promises that chunks do not overlap")]
-unsafe fn chunk<'a, T>(slice: &'a Disjoint<'_, T>, idx: usize, size: usize) -> &'a mut [T] {
+pub(super) unsafe fn chunk<'a, T>(slice: &'a Disjoint<'_, T>, idx: usize, size: usize) -> &'a mut [T] {
     if slice.is_empty() {
         return &mut [];
     }

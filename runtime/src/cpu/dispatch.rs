@@ -1,14 +1,40 @@
 //! Which function runs which kernel, on which operands and results.
 
 use super::{
-    activation, binary, broadcast, channels, conv, dropout, elementwise, layout, linear, loss, lrn, norm, optimizer,
-    pack, pool2d, reduce, slope, softmax, topk, unary,
+    activation, attention, binary, broadcast, channels, conv, dropout, elementwise, layout, linear, loss, lrn, norm,
+    optimizer, pack, pool2d, reduce, resize, row_norm, slope, softmax, topk, unary, volume,
 };
 use crate::arena::{Element, Step};
 use crate::kernels::Kernel;
 use crate::kernels::loss::CrossEntropy;
 use crate::kernels::optimizer::{Adam, Sgd};
+use crate::kernels::row_norm::{RowNorm, Rows};
 use crate::pool::{Pool, Team};
+use crate::types::DType;
+
+/// Says `$body` for the element type of a tensor.
+macro_rules! each_type {
+    ($element:expr, $T:ident => $body:expr) => {
+        match $element {
+            DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            DType::U8 | DType::Bool => {
+                type $T = u8;
+                $body
+            }
+        }
+    };
+}
 
 /// Runs one instruction.
 pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
@@ -22,6 +48,14 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::LinearInputGrad(it) => linear::linear_input_grad(team, it, x(0), x(1), y()),
         Kernel::LinearWeightGrad(it) => linear::linear_weight_grad(team, it, x(0), x(1), y()),
         Kernel::Matmul(it) => linear::matmul(team, it, x(0), x(1), y()),
+        Kernel::Attention(it) => {
+            let mask = it.mask.is_some().then(|| x(3)).unwrap_or_default();
+            attention::attention(team, it, [x(0), x(1), x(2), mask], [any(step, 0), any(step, 1)]);
+        }
+        Kernel::AttentionGrad(it) => {
+            let mask = it.mask.is_some().then(|| x(5)).unwrap_or_default();
+            attention::attention_grad(team, it, x(0), [x(1), x(2), x(3), mask], x(4), results(step));
+        }
         Kernel::Conv(it) => conv::conv(team, it, x(0), x(1), bias(it.bias), y()),
         Kernel::ConvInputGrad(it) => conv::conv_input_grad(team, it, x(0), x(1), y()),
         Kernel::ConvWeightGrad(it) => conv::conv_weight_grad(team, it, x(0), x(1), y()),
@@ -67,11 +101,23 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::MaskedScale(it) => elementwise::masked_scale(pool, it, x(0), bits(1), y()),
         Kernel::Dropout(it) => dropout::dropout(pool, it, x(0), x(1)[0], any(step, 0), any(step, 1)),
         Kernel::Reduce(it) => reduce::reduce(pool, it, x(0), y()),
-        Kernel::Expand(it) => broadcast::expand(pool, it, x(0), y()),
-        Kernel::Copy(_) => layout::copy(pool, x(0), y()),
-        Kernel::StridedRead(it) => layout::strided_read(pool, it, x(0), y()),
-        Kernel::StridedWrite(it) => layout::strided_write(pool, it, x(0), y()),
-        Kernel::Concat(it) => layout::concat(pool, it, x, y()),
+        Kernel::Expand(it) if it.element == DType::F32 => {
+            let scale = it.scale as f32;
+            broadcast::expand(pool, it, x(0), y(), move |x| x * scale);
+        }
+        Kernel::Expand(it) => each_type!(it.element, T => {
+            broadcast::expand::<T>(pool, it, step.operand(0), step.result(0), |x| x);
+        }),
+        Kernel::Copy(it) => each_type!(it.element, T => layout::copy::<T>(pool, step.operand(0), step.result(0))),
+        Kernel::StridedRead(it) => each_type!(it.element, T => {
+            layout::strided_read::<T>(pool, it, step.operand(0), step.result(0));
+        }),
+        Kernel::StridedWrite(it) => each_type!(it.element, T => {
+            layout::strided_write::<T>(pool, it, step.operand(0), step.result(0), it.value as T);
+        }),
+        Kernel::Concat(it) => each_type!(it.element, T => {
+            layout::concat::<T>(pool, it, |slot| step.operand(slot), step.result(0));
+        }),
         Kernel::Softmax(it) => softmax::softmax(pool, it, x(0), y()),
         Kernel::SoftmaxGrad(it) => softmax::softmax_grad(pool, it, operands(step), y()),
         Kernel::LogSoftmax(it) => softmax::log_softmax(pool, it, x(0), y()),
@@ -94,6 +140,30 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::Sgd(it) => sgd(pool, it, step),
         Kernel::Adam(it) => adam(pool, it, step),
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, results(step), x(2), x(3)),
+        Kernel::RowNorm(it) => row_norm(pool, it, step),
+        Kernel::RowNormGrad(it) => {
+            let mean = if it.centered { x(2) } else { &[] };
+            let rstd = if it.centered { 3 } else { 2 };
+            let source = row_norm::Source::Input { x: x(1), mean };
+            row_norm_grad(team, it, source, rstd, step);
+        }
+        Kernel::RowNormGradFromOutput(it) => row_norm_grad(team, it, row_norm::Source::Output(x(1)), 2, step),
+        Kernel::ConvTransposeWeightGrad(it) => conv::conv_weight_grad(team, it, x(1), x(0), y()),
+        Kernel::VolumeConv(it) => volume::conv(pool, it, x(0), x(1), bias(it.bias), y()),
+        Kernel::VolumeConvInputGrad(it) => volume::conv_input_grad(pool, it, x(0), x(1), y()),
+        Kernel::VolumeConvWeightGrad(it) => volume::conv_weight_grad(pool, it, x(it.slots[0]), x(it.slots[1]), y()),
+        Kernel::VolumeMaxPool(it) if it.wide => {
+            volume::max_pool::<i32>(pool, it, x(0), step.wanted(0), step.wanted(1));
+        }
+        Kernel::VolumeMaxPool(it) => volume::max_pool::<u8>(pool, it, x(0), step.wanted(0), step.wanted(1)),
+        Kernel::VolumeMaxPoolGrad(it) if it.wide => {
+            volume::max_pool_grad::<i32>(pool, it, x(0), step.operand(1), y());
+        }
+        Kernel::VolumeMaxPoolGrad(it) => volume::max_pool_grad::<u8>(pool, it, x(0), step.operand(1), y()),
+        Kernel::VolumeAvgPool(it) => volume::avg_pool(pool, it, x(0), y()),
+        Kernel::VolumeAvgPoolGrad(it) => volume::avg_pool_grad(pool, it, x(0), y()),
+        Kernel::Resize(it) => resize::resize(pool, it, x(0), y()),
+        Kernel::ResizeGrad(it) => resize::resize_grad(pool, it, x(0), y()),
     }
 }
 
@@ -125,4 +195,24 @@ fn sgd(pool: &Pool, sgd: &Sgd, step: &Step<'_>) {
 fn adam(pool: &Pool, adam: &Adam, step: &Step<'_>) {
     let scalar = |slot| step.operand::<f32>(slot)[0];
     optimizer::adam(pool, adam, results(step), step.operand(1), scalar(4), scalar(5));
+}
+
+/// Scale and bias from `slot` on.
+fn affine<'a>(rows: &Rows, slot: usize, step: &Step<'a>) -> row_norm::Affine<'a> {
+    let of = |has, slot| if has { step.operand(slot) } else { &[] };
+    row_norm::Affine { scale: of(rows.scale, slot), bias: of(rows.bias, slot + 1) }
+}
+
+fn row_norm(pool: &Pool, norm: &RowNorm, step: &Step<'_>) {
+    let rstd = if norm.rows.centered { 2 } else { 1 };
+    let mean = if norm.rows.centered { any(step, 1) } else { &mut [] };
+    let affine = affine(&norm.rows, 1, step);
+    row_norm::norm(pool, norm, step.operand(0), affine, [any(step, 0), mean, any(step, rstd)]);
+}
+
+fn row_norm_grad(team: &Team<'_>, rows: &Rows, source: row_norm::Source<'_>, rstd: usize, step: &Step<'_>) {
+    let dscale = if rows.scale { any(step, 1) } else { &mut [] };
+    let dbias = if rows.scale && rows.centered { any(step, 2) } else { &mut [] };
+    let affine = affine(rows, rstd + 1, step);
+    row_norm::grad(team, rows, [step.operand(0), step.operand(rstd)], source, affine, [any(step, 0), dscale, dbias]);
 }

@@ -23,6 +23,8 @@ pub const DEPTH: usize = 256;
 const WIDEST: usize = 48;
 /// Scratch in bytes with which any product can run. More lets blocks be larger.
 pub const SCRATCH: usize = 64 * 1024;
+/// Elements of scratch with which [`Gemm::alone`] can run.
+pub const PANELS: usize = DEPTH * (WIDEST + 8);
 
 /// `c[m, n] = a[m, k] b[k, n] + bias`.
 pub struct Gemm<'a, A, B> {
@@ -83,7 +85,7 @@ pub fn run<'a, A: Factor, B: Factor>(
     match parts(m * n, k, team.scratch_len()) {
         Some(parts) if count == 1 => long(team, parts, &gemm(0)),
         _ => {
-            let tile = Tile::of(m, n, THREADS);
+            let tile = Tile::of(m, n, count, THREADS);
             let tiles = tile.count(m, n);
             team.run(count * tiles, |task, scratch| gemm(task / tiles).tile(tile, task % tiles, 0..k, scratch));
         }
@@ -100,7 +102,7 @@ fn parts(elements: usize, k: usize, scratch: usize) -> Option<usize> {
 /// A product whose sums are computed in parts, which are then added up in their order.
 fn long<A: Factor, B: Factor>(team: &Team<'_>, parts: usize, gemm: &Gemm<'_, A, B>) {
     let Gemm { m, n, k, .. } = *gemm;
-    let tile = Tile::of(m, n, 1);
+    let tile = Tile::of(m, n, 1, 1);
     let tiles = tile.count(m, n);
     let len = k.div_ceil(parts).next_multiple_of(DEPTH);
     let parts = k.div_ceil(len);
@@ -134,8 +136,8 @@ struct Tile {
 
 impl Tile {
     /// The tiles that cost least: packing a line costs as much as some multiply-adds for each line on the other side,
-    /// and too few tiles leave threads idle.
-    fn of(m: usize, n: usize, threads: usize) -> Tile {
+    /// and too few tiles of all `products` leave threads idle.
+    fn of(m: usize, n: usize, products: usize, threads: usize) -> Tile {
         const PACKING: f64 = 10.0;
         const ROWS: usize = 512;
         const COLS: usize = 10 * WIDEST;
@@ -146,7 +148,7 @@ impl Tile {
         let tiles = sizes(m, 8, ROWS).flat_map(|rows| sizes(n, 16, COLS).map(move |cols| Tile { rows, cols }));
         let cost = |tile: &Tile| {
             let (rows, cols) = (tile.rows as f64, tile.cols as f64);
-            let count = tile.count(m, n).next_multiple_of(threads) as f64;
+            let count = (products * tile.count(m, n)).next_multiple_of(threads) as f64;
             // The last panel of a tile is not always full, and then runs a little slower.
             let cut = if tile.cols.is_multiple_of(WIDEST) { 0.0 } else { 3.0 };
             count * rows * (cols + cut) * (1.0 + PACKING / rows + PACKING / cols)
@@ -182,6 +184,12 @@ impl<A: Factor, B: Factor> Gemm<'_, A, B> {
         assert!(end <= self.c.out.len(), "a product reaches {end} of {} elements", self.c.out.len());
     }
 
+    /// Computes the product on this thread, with its panels in `scratch`; adds it to what C is where `add`.
+    pub fn alone(&self, add: bool, scratch: &mut [f32]) {
+        self.check();
+        self.area(0..self.m, 0..self.n, 0..self.k, add, scratch);
+    }
+
     /// Computes the `idx`-th tile from the products in `ks`. Tiles of one column follow each other.
     fn tile(&self, tile: Tile, idx: usize, ks: Range<usize>, scratch: &mut [f32]) {
         self.check();
@@ -189,13 +197,17 @@ impl<A: Factor, B: Factor> Gemm<'_, A, B> {
         let (row, col) = (idx % down * tile.rows, idx / down * tile.cols);
         let rows = row..(row + tile.rows).min(self.m);
         let cols = col..(col + tile.cols).min(self.n);
+        self.area(rows, cols, ks, false, scratch);
+    }
+
+    fn area(&self, rows: Range<usize>, cols: Range<usize>, ks: Range<usize>, add: bool, scratch: &mut [f32]) {
         let micro = Micro::get();
         let depth = ks.len().div_ceil(ks.len().div_ceil(DEPTH));
         let (a_len, b_len) = micro.share(scratch.len(), depth, rows.len(), cols.len());
         let (a_pack, b_pack) = scratch.split_at_mut(a_len * depth);
         for cols in blocks(cols, b_len) {
             for k in blocks(ks.clone(), depth) {
-                let first = k.start == ks.start;
+                let first = !add && k.start == ks.start;
                 pack(&self.b, micro.nr, &cols, &k, b_pack);
                 for rows in blocks(rows.clone(), a_len) {
                     pack(&self.a, micro.mr, &rows, &k, a_pack);

@@ -53,14 +53,24 @@ pub fn log_softmax_grad(pool: &Pool, along: &Softmax, [dy, y]: [&[f32]; 2], dx: 
 /// Largest element of a row and the sum of e^(x - largest).
 #[inline(always)]
 pub fn max_and_sum(x: &[f32]) -> (f32, f64) {
-    let mut lanes = [f32::NEG_INFINITY; 16];
-    for group in x.chunks(16) {
+    let max = largest(x);
+    (max, sum_by(x, |x| exp(x - max)))
+}
+
+#[inline(always)]
+fn largest(x: &[f32]) -> f32 {
+    const LANES: usize = 32;
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (groups, rest) = x.as_chunks::<LANES>();
+    for group in groups {
         for (lane, &x) in lanes.iter_mut().zip(group) {
             *lane = if *lane < x { x } else { *lane };
         }
     }
-    let max = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
-    (max, sum_by(x, |x| exp(x - max)))
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = if *lane < x { x } else { *lane };
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
 wide! {
@@ -68,18 +78,25 @@ wide! {
         let &Softmax { len, inner, .. } = along;
         for (y, x) in y.chunks_mut(len * inner).zip(x.chunks(len * inner)) {
             if inner == 1 {
-                let (max, sum) = max_and_sum(x);
-                let factor = (1.0 / sum) as f32;
-                y.iter_mut().zip(x).for_each(|(y, &x)| *y = exp(x - max) * factor);
+                let max = largest(x);
+                y.iter_mut().zip(x).for_each(|(y, &x)| *y = exp(x - max));
+                let factor = (1.0 / sum_by(y, |y| y)) as f32;
+                y.iter_mut().for_each(|y| *y *= factor);
                 continue;
             }
             along.strips(|first, n| {
-                let (max, sum) = columns(along, x, first, n);
+                let max = largest_of_columns(along, x, first, n);
+                let mut sum = [0f64; COLUMNS];
+                for at in (0..len).map(|it| it * inner + first) {
+                    let (y, x) = (&mut y[at..at + n], &x[at..at + n]);
+                    for ((y, &x), (&max, sum)) in y.iter_mut().zip(x).zip(max.iter().zip(&mut sum)) {
+                        *y = exp(x - max);
+                        *sum += *y as f64;
+                    }
+                }
                 let factor = sum.map(|it| (1.0 / it) as f32);
                 for at in (0..len).map(|it| it * inner + first) {
-                    for (i, (y, &x)) in y[at..at + n].iter_mut().zip(&x[at..at + n]).enumerate() {
-                        *y = exp(x - max[i]) * factor[i];
-                    }
+                    y[at..at + n].iter_mut().zip(&factor).for_each(|(y, &factor)| *y *= factor);
                 }
             });
         }
@@ -112,20 +129,25 @@ wide! {
 /// [`max_and_sum`] of `n` adjacent rows.
 #[inline(always)]
 fn columns(along: &Softmax, x: &[f32], first: usize, n: usize) -> ([f32; COLUMNS], [f64; COLUMNS]) {
-    let mut max = [f32::NEG_INFINITY; COLUMNS];
+    let max = largest_of_columns(along, x, first, n);
     let mut sum = [0f64; COLUMNS];
-    let rows = || (0..along.len).map(|it| &x[it * along.inner + first..][..n]);
-    for row in rows() {
-        for (max, &x) in max.iter_mut().zip(row) {
-            *max = if *max < x { x } else { *max };
-        }
-    }
-    for row in rows() {
+    for row in (0..along.len).map(|it| &x[it * along.inner + first..][..n]) {
         for ((sum, &max), &x) in sum.iter_mut().zip(&max).zip(row) {
             *sum += exp(x - max) as f64;
         }
     }
     (max, sum)
+}
+
+#[inline(always)]
+fn largest_of_columns(along: &Softmax, x: &[f32], first: usize, n: usize) -> [f32; COLUMNS] {
+    let mut max = [f32::NEG_INFINITY; COLUMNS];
+    for row in (0..along.len).map(|it| &x[it * along.inner + first..][..n]) {
+        for (max, &x) in max.iter_mut().zip(row) {
+            *max = if *max < x { x } else { *max };
+        }
+    }
+    max
 }
 
 wide! {

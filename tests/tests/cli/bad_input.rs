@@ -96,7 +96,6 @@ fn trainers() {
             "export mlp.trainer --model mlp.onnx -o tuned.onnx",
             "export mlp.trainer --model other.onnx -o nowhere/tuned.onnx",
             "inspect mlp.trainer --after back-razor",
-            "inspect mlp.trainer --saves",
             "inspect cut.trainer",
         ]
     ));

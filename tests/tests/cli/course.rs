@@ -114,5 +114,5 @@ fn what_is_saved_can_be_told() {
     m.node("i", "Gemm", &["g", "v"], &[("transB", 1.into())]).node("r", "Relu", &["i"], &[]);
     m.node("y", "Gemm", &["r", "head"], &[("transB", 1.into())]).output("y", "N,4");
     m.model().save(sandbox.path("gelu.onnx")).unwrap();
-    insta::assert_snapshot!(sandbox.succeed("inspect gelu.onnx --saves"));
+    insta::assert_snapshot!(sandbox.succeed("inspect gelu.onnx --saved"));
 }

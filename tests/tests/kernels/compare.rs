@@ -21,7 +21,7 @@ pub fn compare(about: &str, value: &Value, arena: &Arena, expected: &Tensor, tol
         }
         (Type::Dense(dtype, _), Tensor::Int(expected)) => {
             let found: Vec<i64> = match dtype {
-                DType::U8 => arena.value::<u8>(place).iter().map(|&it| it.into()).collect(),
+                DType::U8 | DType::Bool => arena.value::<u8>(place).iter().map(|&it| it.into()).collect(),
                 DType::I32 => arena.value::<i32>(place).iter().map(|&it| it.into()).collect(),
                 _ => arena.value::<i64>(place).to_vec(),
             };

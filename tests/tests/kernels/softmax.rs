@@ -2,8 +2,16 @@ use crate::case::{Case, f32, float, int};
 
 #[test]
 fn softmax_along_any_axis() {
-    let shapes: [(&[usize], usize); 6] =
-        [(&[7], 0), (&[40, 1000], 1), (&[300, 17], 1), (&[3, 10, 150], 1), (&[50, 3, 1], 0), (&[2, 21, 33, 31], 1)];
+    let shapes: [(&[usize], usize); 8] = [
+        (&[7], 0),
+        (&[40, 1000], 1),
+        (&[300, 17], 1),
+        (&[3, 10, 150], 1),
+        (&[50, 3, 1], 0),
+        (&[2, 21, 33, 31], 1),
+        (&[2, 3, 197, 197], 3),
+        (&[2, 3, 197, 197], 2),
+    ];
     for (dims, axis) in shapes {
         let mut case = Case::new(&format!("{dims:?}"));
         let (x, dy) = (case.random(dims), case.random(dims));

@@ -67,7 +67,7 @@ impl Gradient {
 }
 
 pub fn cases() -> Vec<Gradient> {
-    [products(), windows(), channels(), elements(), losses()].into_iter().flatten().collect()
+    [products(), windows(), channels(), elements(), losses(), rows()].into_iter().flatten().collect()
 }
 
 fn products() -> Vec<Gradient> {
@@ -260,4 +260,48 @@ fn of_op(forward: &'static str, operands: Vec<Typed>, attrs: &[Attr], outputs: &
 fn wave(dims: &[usize], phase: usize) -> Typed {
     let n: usize = dims.iter().product();
     (Type::f32(dims), Tensor::float(dims, (0..n).map(|i| (i as f64 * 1.7 + phase as f64 * 0.61 + 0.3).sin())))
+}
+
+fn rows() -> Vec<Gradient> {
+    let dims: &[usize] = &[2, 3, 4];
+    let attrs = [Attr::int("axis", 1), Attr::float("epsilon", 0.1)];
+    // Away from zero, which would count as pruned.
+    let scale = (Type::f32(&dims[1..]), Tensor::float(&dims[1..], (0..12).map(|i| 0.5 + 0.25 * f64::from(i))));
+    let layer_norm = |operands: usize| {
+        let operands = [wave(dims, 0), scale.clone(), wave(&dims[1..], 2)][..operands].to_vec();
+        of_op("layer_norm", operands, &attrs, &[dims, &dims[..1], &dims[..1]])
+    };
+    let rms_norm = |operands: usize| {
+        let operands = [wave(dims, 0), scale.clone()][..operands].to_vec();
+        of_op("rms_norm", operands, &attrs, &[dims, &dims[..1]])
+    };
+    vec![
+        Gradient {
+            grad: "layer_norm_grad",
+            takes: &[Cotangent, Operand(0), Result(1), Result(2), Operand(1)],
+            of: &[0, 1, 2],
+            ..layer_norm(3)
+        },
+        Gradient { grad: "layer_norm_grad", takes: &[Cotangent, Operand(0), Result(1), Result(2)], ..layer_norm(1) },
+        Gradient {
+            grad: "layer_norm_grad_from_output",
+            takes: &[Cotangent, Result(0), Result(2), Operand(1), Operand(2)],
+            of: &[0, 1, 2],
+            ..layer_norm(3)
+        },
+        Gradient { grad: "layer_norm_grad_from_output", takes: &[Cotangent, Result(0), Result(2)], ..layer_norm(1) },
+        Gradient {
+            grad: "rms_norm_grad",
+            takes: &[Cotangent, Operand(0), Result(1), Operand(1)],
+            of: &[0, 1],
+            ..rms_norm(2)
+        },
+        Gradient { grad: "rms_norm_grad", takes: &[Cotangent, Operand(0), Result(1)], ..rms_norm(1) },
+        Gradient {
+            grad: "rms_norm_grad_from_output",
+            takes: &[Cotangent, Result(0), Result(1), Operand(1)],
+            of: &[0, 1],
+            ..rms_norm(2)
+        },
+    ]
 }

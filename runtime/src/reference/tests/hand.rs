@@ -6,10 +6,22 @@ use super::{Case, Typed, bits, f32, ints, topk};
 use crate::types::{DType, Kept};
 
 pub fn cases() -> Vec<Case> {
-    [products(), windows(), channels(), elements(), broadcasts(), layouts(), softmaxes(), losses(), packs(), updates()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        products(),
+        windows(),
+        channels(),
+        elements(),
+        broadcasts(),
+        layouts(),
+        softmaxes(),
+        losses(),
+        packs(),
+        updates(),
+        rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn case<const M: usize, const N: usize>(
@@ -374,6 +386,50 @@ fn updates() -> Vec<Case> {
             [one(4.0), one(8.0), one(0.0), one(0.5)],
             &[&statistics[..], &[Attr::int("count", 8)]].concat(),
             [one(3.0), one(7.0)],
+        ),
+    ]
+}
+
+fn rows() -> Vec<Case> {
+    // Mean 3, variance 4; mean -1, variance 0.
+    let x = f32(&[2, 2], &[1.0, 5.0, -1.0, -1.0]);
+    let attrs = |epsilon| [Attr::int("axis", 1), Attr::float("epsilon", epsilon)];
+    let pair = |a, b| f32(&[2], &[a, b]);
+    let y = f32(&[2, 2], &[-1.0, 1.0, 0.0, 0.0]);
+    let statistics = [pair(3.0, -1.0), pair(1.0 / 8f64.sqrt(), 0.5)];
+    let half = 0.5f64.sqrt();
+    let plain = f32(&[2, 2], &[-half, half, 0.0, 0.0]);
+    let affine = f32(&[2, 2], &[-2.0 * half + 1.0, half, 1.0, 0.0]);
+    // Squares 1 and 49; of the second row 0.
+    let squares = f32(&[2, 2], &[1.0, 7.0, 0.0, 0.0]);
+    let (dy, pruned) = (f32(&[2, 2], &[1.0, 1.0, 1.0, 1.0]), f32(&[2, 2], &[0.0, 1.0, 3.0, 2.0]));
+    vec![
+        case("layer_norm", [x.clone()], &attrs(4.0), [plain, statistics[0].clone(), statistics[1].clone()]),
+        case(
+            "layer_norm",
+            [x, pair(2.0, 1.0), pair(1.0, 0.0)],
+            &attrs(4.0),
+            [affine, statistics[0].clone(), statistics[1].clone()],
+        ),
+        case(
+            "rms_norm",
+            [y, pair(3.0, 1.0)],
+            &attrs(3.0),
+            [f32(&[2, 2], &[-1.5, 0.5, 0.0, 0.0]), pair(0.5, 1.0 / 3f64.sqrt())],
+        ),
+        case(
+            "rms_norm",
+            [squares],
+            &[Attr::int("axis", 0), Attr::float("epsilon", 0.0)],
+            [f32(&[2, 2], &[1.0 / 12.5f64.sqrt(), 7.0 / 12.5f64.sqrt(), 0.0, 0.0]), f32(&[], &[1.0 / 12.5f64.sqrt()])],
+        ),
+        // The first y is pruned and the last one 200 times its scale, so both count as zero; the others were made of
+        // (1 - 2) / 0.01 and (3 - 1) / 0.5.
+        case(
+            "layer_norm_grad_from_output",
+            [dy, pruned, pair(1.0, 2.0), pair(0.5, 0.01), pair(1.0, 2.0)],
+            &[],
+            [f32(&[2, 2], &[0.245, -50.245, 2.0 * (0.245 - 4.0), 2.0 * -0.245]), pair(4.0, -100.0), pair(2.0, 2.0)],
         ),
     ]
 }

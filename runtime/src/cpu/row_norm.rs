@@ -1,0 +1,292 @@
+//! Normalization of rows, and its gradients from what was normalized or from the result.
+
+use std::ops::Range;
+
+use super::chunks::{chunk, each, rows_per_chunk};
+use super::math::{sum_by, sum_by2};
+use super::wide::wide;
+use crate::kernels::row_norm::{OUTPUT_LIMIT, RowNorm, Rows};
+use crate::pool::{Disjoint, Pool, Team};
+
+/// The longest row of which sums over rows are made along with dx.
+const FUSED: usize = 4096;
+/// Rows whose products are added up in f32 before they are added to those of others.
+const ROWS: usize = 32;
+/// Adjacent columns that are summed by one task.
+const COLUMNS: usize = 1024;
+
+/// Scale and bias, of the length of a row; empty where there are none.
+#[derive(Clone, Copy)]
+pub struct Affine<'a> {
+    /// Multiplied by.
+    pub scale: &'a [f32],
+    /// Added.
+    pub bias: &'a [f32],
+}
+
+/// What the normalized rows are worked out from.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// `(x - mean) * rstd`.
+    Input {
+        /// What was normalized.
+        x: &'a [f32],
+        /// Of each row; empty where it was not taken away.
+        mean: &'a [f32],
+    },
+    /// `(y - bias) / scale`, but zero where y is zero: there it was pruned.
+    Output(&'a [f32]),
+}
+
+/// y and the rows' mean and rstd; a result that nothing reads is empty.
+pub fn norm(pool: &Pool, norm: &RowNorm, x: &[f32], affine: Affine<'_>, results: [&mut [f32]; 3]) {
+    let Rows { rows, len, .. } = norm.rows;
+    let per_task = rows_per_chunk(len);
+    let [y, mean, rstd] = results.map(Disjoint::new);
+    pool.run(rows.div_ceil(per_task), &|task, _| {
+        let rows = task * per_task..((task + 1) * per_task).min(rows);
+        // SAFETY: rows are one task's, and so are their statistics.
+        let results =
+            unsafe { [chunk(&y, task, per_task * len), chunk(&mean, task, per_task), chunk(&rstd, task, per_task)] };
+        norm_rows(norm, &x[rows.start * len..rows.end * len], affine, results);
+    });
+}
+
+/// dx, and dscale and dbias summed over rows; a result that nothing reads is empty.
+pub fn grad(
+    team: &Team<'_>,
+    rows: &Rows,
+    [dy, rstd]: [&[f32]; 2],
+    source: Source<'_>,
+    affine: Affine<'_>,
+    results: [&mut [f32]; 3],
+) {
+    let at = Grad { rows, dy, rstd, source, affine };
+    let [dx, dscale, dbias] = results;
+    let (len, sums) = (rows.len, !dscale.is_empty() || !dbias.is_empty());
+    if sums && len <= FUSED {
+        at.fused(team, dx, [dscale, dbias]);
+        return;
+    }
+    each(team.pool, dx, rows_per_chunk(len) * len, |task, dx| {
+        let first = task * rows_per_chunk(len);
+        grad_rows(&at, first..first + dx.len() / len, dx, &mut []);
+    });
+    if sums {
+        at.sums(team.pool, [dscale, dbias]);
+    }
+}
+
+/// A gradient on its way.
+struct Grad<'a> {
+    rows: &'a Rows,
+    dy: &'a [f32],
+    rstd: &'a [f32],
+    source: Source<'a>,
+    affine: Affine<'a>,
+}
+
+impl Grad<'_> {
+    /// All results in one pass over the rows: sums of some rows each go to the scratch, to be added up at the end.
+    fn fused(&self, team: &Team<'_>, dx: &mut [f32], sums: [&mut [f32]; 2]) {
+        let Rows { rows, len, .. } = *self.rows;
+        let most = (team.scratch_len() / (2 * len)).clamp(1, rows.div_ceil(ROWS));
+        let per_part = rows.div_ceil(most);
+        let parts = rows.div_ceil(per_part);
+        let dx = Disjoint::new(dx);
+        team.run_shared(parts * 2 * len, parts, |part, _, shared| {
+            let rows = part * per_part..((part + 1) * per_part).min(rows);
+            // SAFETY: every part has its own rows and its own sums.
+            let (dx, sums) = unsafe { (chunk(&dx, part, per_part * len), shared.chunk(part, 2 * len)) };
+            sums.fill(0.0);
+            grad_rows(self, rows, dx, sums);
+        });
+        let [dscale, dbias] = sums.map(Disjoint::new);
+        team.run_shared(parts * 2 * len, len.div_ceil(COLUMNS), |task, _, shared| {
+            for (sums, first) in [(&dscale, 0), (&dbias, len)] {
+                // SAFETY: columns are one task's.
+                for (i, sum) in unsafe { chunk(sums, task, COLUMNS) }.iter_mut().enumerate() {
+                    let at = |part: usize| shared.at(part * 2 * len + first + task * COLUMNS + i);
+                    // SAFETY: nothing is written to `shared` by these tasks, and all parts are inside it.
+                    *sum = (0..parts).map(|part| f64::from(unsafe { *at(part) })).sum::<f64>() as f32;
+                }
+            }
+        });
+    }
+
+    /// dscale and dbias alone, by columns.
+    fn sums(&self, pool: &Pool, sums: [&mut [f32]; 2]) {
+        let [dscale, dbias] = sums.map(Disjoint::new);
+        pool.run(self.rows.len.div_ceil(COLUMNS), &|task, _| {
+            let columns = task * COLUMNS..((task + 1) * COLUMNS).min(self.rows.len);
+            // SAFETY: columns are one task's.
+            let sums = unsafe { [chunk(&dscale, task, COLUMNS), chunk(&dbias, task, COLUMNS)] };
+            sum_columns(self, columns, sums);
+        });
+    }
+
+    /// Writes the normalized values of some columns of a row.
+    #[inline(always)]
+    fn normalized(&self, row: usize, columns: Range<usize>, out: &mut [f32]) {
+        let at = row * self.rows.len;
+        let at = at + columns.start..at + columns.end;
+        match self.source {
+            Source::Input { x, mean } => {
+                let (mean, rstd) = (if mean.is_empty() { 0.0 } else { mean[row] }, self.rstd[row]);
+                out.iter_mut().zip(&x[at]).for_each(|(out, &x)| *out = (x - mean) * rstd);
+            }
+            Source::Output(y) if self.affine.scale.is_empty() => out.copy_from_slice(&y[at]),
+            Source::Output(y) => {
+                let (y, scale) = (&y[at], &self.affine.scale[columns.clone()]);
+                match self.affine.bias {
+                    [] => out.iter_mut().zip(y.iter().zip(scale)).for_each(|(out, (&y, &scale))| {
+                        *out = from_output(y, scale, 0.0);
+                    }),
+                    bias => {
+                        for (out, (&y, (&scale, &bias))) in
+                            out.iter_mut().zip(y.iter().zip(scale.iter().zip(&bias[columns])))
+                        {
+                            *out = from_output(y, scale, bias);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The normalized value that became y. Comparisons let a NaN through.
+#[inline(always)]
+fn from_output(y: f32, scale: f32, bias: f32) -> f32 {
+    let lost = y == 0.0 || y.abs() > OUTPUT_LIMIT as f32 * scale.abs();
+    let normalized = (y - bias) / scale;
+    if lost { 0.0 } else { normalized }
+}
+
+wide! {
+    fn norm_rows(norm: &RowNorm, x: &[f32], affine: Affine<'_>, results: [&mut [f32]; 3]) {
+        let len = norm.rows.len;
+        let [y, means, rstds] = results;
+        for (row, x) in x.chunks_exact(len).enumerate() {
+            let (mut mean, mut rest) = (0.0, 0.0);
+            let mut var = 0.0;
+            if norm.rows.centered {
+                let exact = sum_by(x, |x| x) / len as f64;
+                mean = exact as f32;
+                // What is lost where the mean is large beside the deviation.
+                rest = exact - mean as f64;
+                var = -rest * rest;
+            }
+            var += sum_by(x, |x| (x - mean) * (x - mean)) / len as f64;
+            let rstd = (var.max(0.0) + norm.epsilon).sqrt().recip();
+            if let Some(it) = means.get_mut(row) {
+                *it = mean;
+            }
+            if let Some(it) = rstds.get_mut(row) {
+                *it = rstd as f32;
+            }
+            let (rstd, shift) = (rstd as f32, (rest * rstd) as f32);
+            let normalized = |x: f32| (x - mean) * rstd - shift;
+            let Some(y) = y.get_mut(row * len..(row + 1) * len) else { continue };
+            match (affine.scale, affine.bias) {
+                ([], _) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = normalized(x)),
+                (scale, []) => {
+                    for (y, (&x, &scale)) in y.iter_mut().zip(x.iter().zip(scale)) {
+                        *y = normalized(x) * scale;
+                    }
+                }
+                (scale, bias) => {
+                    for (y, (&x, (&scale, &bias))) in y.iter_mut().zip(x.iter().zip(scale.iter().zip(bias))) {
+                        *y = normalized(x) * scale + bias;
+                    }
+                }
+            }
+        }
+    }
+}
+
+wide! {
+    /// dx of some rows, where it is wanted, and their `[dscale, dbias]` added to `sums`, where that is wanted.
+    fn grad_rows(at: &Grad<'_>, rows: Range<usize>, dx: &mut [f32], sums: &mut [f32]) {
+        let len = at.rows.len;
+        let mut buffer = [0f32; FUSED];
+        let scale = at.affine.scale;
+        for (n, row) in rows.enumerate() {
+            let dy = &at.dy[row * len..][..len];
+            // The row of dx holds the normalized one first.
+            let row_dx = match dx {
+                [] => &mut buffer[..len],
+                _ => &mut dx[n * len..][..len],
+            };
+            at.normalized(row, 0..len, row_dx);
+            if !sums.is_empty() {
+                let (dscale, dbias) = sums.split_at_mut(len);
+                for ((dscale, dbias), (&dy, &hat)) in
+                    dscale.iter_mut().zip(dbias.iter_mut()).zip(dy.iter().zip(&*row_dx))
+                {
+                    *dscale += dy * hat;
+                    *dbias += dy;
+                }
+            }
+            if dx.is_empty() {
+                continue;
+            }
+            let row_dx = &mut dx[n * len..][..len];
+            let along_hat = match scale {
+                [] => sum_by2(dy, row_dx, |dy, hat| dy * hat),
+                _ => sum_by3(dy, scale, row_dx),
+            };
+            let along_ones = match (at.rows.centered, scale) {
+                (false, _) => 0.0,
+                (true, []) => sum_by(dy, |dy| dy),
+                (true, _) => sum_by2(dy, scale, |dy, scale| dy * scale),
+            };
+            let (slope, offset) = ((along_hat / len as f64) as f32, (along_ones / len as f64) as f32);
+            let rstd = at.rstd[row];
+            match scale {
+                [] => {
+                    for (dx, &dy) in row_dx.iter_mut().zip(dy) {
+                        *dx = rstd * (dy - offset - *dx * slope);
+                    }
+                }
+                _ => {
+                    for (dx, (&dy, &scale)) in row_dx.iter_mut().zip(dy.iter().zip(scale)) {
+                        *dx = rstd * (dy * scale - offset - *dx * slope);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sum of the products of three slices of equal length, in the order of [`sum_by`].
+#[inline(always)]
+fn sum_by3(x: &[f32], y: &[f32], z: &[f32]) -> f64 {
+    const LANES: usize = 32;
+    let mut lanes = [0f64; LANES];
+    for (x, (y, z)) in x.chunks(LANES).zip(y.chunks(LANES).zip(z.chunks(LANES))) {
+        for (lane, (&x, (&y, &z))) in lanes.iter_mut().zip(x.iter().zip(y.iter().zip(z))) {
+            *lane += (x * y * z) as f64;
+        }
+    }
+    lanes.iter().sum()
+}
+
+wide! {
+    fn sum_columns(at: &Grad<'_>, columns: Range<usize>, sums: [&mut [f32]; 2]) {
+        let n = columns.len();
+        let [mut dscale, mut dbias] = [[0f64; COLUMNS]; 2];
+        let mut hat = [0f32; COLUMNS];
+        for row in 0..at.rows.rows {
+            let dy = &at.dy[row * at.rows.len..][columns.clone()];
+            at.normalized(row, columns.clone(), &mut hat[..n]);
+            for ((dscale, dbias), (&dy, &hat)) in dscale.iter_mut().zip(&mut dbias).zip(dy.iter().zip(&hat)) {
+                *dscale += (dy * hat) as f64;
+                *dbias += dy as f64;
+            }
+        }
+        for (sums, totals) in sums.into_iter().zip([dscale, dbias]) {
+            sums.iter_mut().zip(totals).for_each(|(sum, total)| *sum = total as f32);
+        }
+    }
+}
