@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use razorc_proto::Model;
 use razorc_proto::program::{self, Memory, Program, Role, Task};
+use razorc_proto::{Model, TensorError};
 
 use crate::error::{ImportError, PrepareError};
 use crate::graph::{Graph, Phase};
@@ -53,8 +53,11 @@ pub enum CompileError {
     #[error(transparent)]
     Size(#[from] SizeError),
     /// A weight that cannot be read.
-    #[error("weight `{0}`: {1}")]
-    Weight(String, razorc_proto::TensorError),
+    #[error(transparent)]
+    Weight(#[from] TensorError),
+    /// A model that was stripped of its weights.
+    #[error("the model has no values for `{0}`; it was saved without its weights, so there is nothing to fine-tune")]
+    NoValues(String),
 }
 
 /// The graphs of a trainer before they are scheduled.
@@ -258,7 +261,11 @@ fn blobs(program: &Program, weights: &BTreeMap<String, Weight>) -> Result<Vec<Op
             return Ok(None);
         }
         let weight = &weights[&resident.name];
-        weight.bytes().map(Some).map_err(|e| CompileError::Weight(resident.name.clone(), e))
+        let bytes = weight.bytes().map_err(|e| match e {
+            TensorError::Length { tensor, has: 0, .. } => CompileError::NoValues(tensor),
+            other => other.into(),
+        })?;
+        Ok(Some(bytes))
     };
     program.residents.iter().map(blob).collect()
 }

@@ -94,7 +94,7 @@ fn module(graph: &Graph, node: NodeId) -> Option<Module> {
             Module { temporary: 4 * (n + made), saved }
         }
         ("batch_norm_train", _) => Module { temporary: 4 * n, saved: 4 * n },
-        ("batch_norm" | "scale_shift", _) => Module { temporary: 4 * n, saved: if trained { 4 * n } else { 0 } },
+        ("batch_norm", _) => Module { temporary: 4 * n, saved: if trained { 4 * n } else { 0 } },
         // Its masks are not counted.
         ("dropout", _) => return None,
         (_, "activation" | "smooth") => {

@@ -168,8 +168,6 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::BatchNormScaleGrad(it) => vec![norm::batch_norm_scale_grad(it, args)],
         Kernel::BatchNormTrain(it) => norm::batch_norm_train(it, args),
         Kernel::BatchNormTrainGrad(it) => norm::batch_norm_train_grad(it, args),
-        Kernel::ScaleShift(it) => vec![norm::scale_shift(it, args)],
-        Kernel::ScaleChannels(it) => vec![norm::scale_channels(it, args)],
         Kernel::Lrn(it) => vec![norm::lrn(it, args)],
         Kernel::LrnGrad(it) => vec![norm::lrn_grad(it, args)],
         Kernel::Relu(_) => elementwise::relu(args),

@@ -1,8 +1,8 @@
 //! Which function runs which kernel, on which operands and results.
 
 use super::{
-    activation, attention, binary, broadcast, channels, conv, dropout, elementwise, layout, linear, loss, lrn, norm,
-    optimizer, pack, pool2d, reduce, resize, row_norm, slope, softmax, topk, unary, volume,
+    activation, attention, binary, broadcast, conv, dropout, elementwise, layout, linear, loss, lrn, norm, optimizer,
+    pack, pool2d, reduce, resize, row_norm, slope, softmax, topk, unary, volume,
 };
 use crate::arena::{Element, Step};
 use crate::kernels::Kernel;
@@ -70,8 +70,6 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::BatchNormScaleGrad(it) => norm::batch_norm_scale_grad(pool, it, operands(step), y()),
         Kernel::BatchNormTrain(it) => norm::batch_norm_train(pool, it, operands(step), results(step)),
         Kernel::BatchNormTrainGrad(it) => norm::batch_norm_train_grad(pool, it, operands(step), results(step)),
-        Kernel::ScaleShift(it) => channels::scale_shift(pool, it, operands(step), y()),
-        Kernel::ScaleChannels(it) => channels::scale_channels(pool, it, operands(step), y()),
         Kernel::Lrn(it) => lrn::lrn(pool, it, x(0), y()),
         Kernel::LrnGrad(it) => lrn::lrn_grad(pool, it, operands(step), y()),
         Kernel::Relu(_) => activation::relu(pool, x(0), any(step, 0), any(step, 1)),

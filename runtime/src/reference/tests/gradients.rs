@@ -160,11 +160,6 @@ fn channels() -> Vec<Gradient> {
             ..of_op("batch_norm_train", norm[..3].to_vec(), &epsilon, &[dims, &[2], &[2]])
         },
         Gradient {
-            grad: "scale_channels",
-            takes: &[Cotangent, Operand(1)],
-            ..of_op("scale_shift", norm[..3].to_vec(), &[], &[dims])
-        },
-        Gradient {
             grad: "lrn_grad",
             takes: &[Cotangent, Operand(0)],
             grad_attrs: lrn.clone(),
