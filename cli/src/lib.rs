@@ -2,6 +2,7 @@
 
 mod commands;
 mod failure;
+mod fidelity;
 mod options;
 mod progress;
 mod report;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use razorc_proto::Model;
 use razorc_proto::program::{self, Memory, Program, Role, Task};
+use razorc_proto::{Model, TensorError};
 
 use crate::error::{ImportError, PrepareError};
 use crate::graph::{Graph, Phase};
@@ -11,7 +11,7 @@ use crate::import::{Imported, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{Loss, OptimizerKind, Options};
 use crate::passes::back_razor::{self, Decision};
-use crate::passes::{self, Pass, norm_from_output};
+use crate::passes::{self, norm_from_output, slope_codes};
 use crate::prepare::prepare;
 use crate::schedule::schedule;
 use crate::sizes::{self, SizeError};
@@ -53,8 +53,11 @@ pub enum CompileError {
     #[error(transparent)]
     Size(#[from] SizeError),
     /// A weight that cannot be read.
-    #[error("weight `{0}`: {1}")]
-    Weight(String, razorc_proto::TensorError),
+    #[error(transparent)]
+    Weight(#[from] TensorError),
+    /// A model that was stripped of its weights.
+    #[error("the model has no values for `{0}`; it was saved without its weights, so there is nothing to fine-tune")]
+    NoValues(String),
 }
 
 /// The graphs of a trainer before they are scheduled.
@@ -95,35 +98,62 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
 
 /// The graphs that a model becomes.
 pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> {
+    staged(model, options, &mut |_, _| {})
+}
+
+/// Text of the graph after a stage: `import`, a pass, or `autodiff`. A fault of later stages is none of this one.
+pub fn text_after(model: &Model, options: &Options, stage: &str) -> Result<String, CompileError> {
+    let mut text = None;
+    let graphs = staged(model, options, &mut |name, graph| {
+        if name == stage {
+            text = Some(graph.to_string());
+        }
+    });
+    match (text, graphs) {
+        (Some(text), _) => Ok(text),
+        (None, Err(error)) => Err(error),
+        (None, Ok(_)) => Err(passes::UnknownPass::new(stage).into()),
+    }
+}
+
+/// The stages in order. `watch` is shown the graph after each of them.
+fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph)) -> Result<Graphs, CompileError> {
     check_globs(options)?;
     let imported = prepared_import(model, options)?;
+    watch("import", &imported.graph);
     sizes::check(&imported.graph)?;
     check_matches(&imported.graph, options)?;
 
     let mut eval = imported.graph.clone();
     let output = passes::evaluation::result(&eval, imported.output);
-    run(passes::EVALUATION, &mut eval, options);
-    run(passes::LIFTS, &mut eval, options);
+    passes::apply(passes::EVALUATION, &mut eval, options, watch);
+    passes::apply(passes::LIFTS, &mut eval, options, &mut |_, _| {});
     let ends = step::add_loss(&mut eval, output, options)?;
     let mut task = task(&eval, &imported.inputs, &ends, options);
+    let read = kept(&eval, &task, true);
+    passes::dead_code::run(&mut eval, &read);
 
     let mut dense = imported.graph;
-    run(passes::FORWARD, &mut dense, options);
-    run(passes::LIFTS, &mut dense, options);
+    passes::apply(passes::FORWARD, &mut dense, options, watch);
+    passes::apply(passes::LIFTS, &mut dense, options, watch);
     let ends = step::add_loss(&mut dense, imported.output, options)?;
     step::add_backward(&mut dense, ends.loss, &options.optimizer)?;
-    run(passes::CLEANING, &mut dense, options);
+    watch(autodiff::STAGE, &dense);
+    passes::apply(passes::CLEANING, &mut dense, options, watch);
     if dense.value("step").is_none() {
         task.step.clear();
     }
 
+    let norms = norm_from_output::decisions(&dense, &options.razor);
     let mut train = dense.clone();
-    let norms = norm_from_output::run(&mut train, &options.razor);
-    passes::check("norm-from-output", &train);
-    let decisions = back_razor::run(&mut train, &options.razor, options.batch);
-    passes::check("back-razor", &train);
-    let kept = kept(&eval, &task, true);
-    passes::dead_code::run(&mut eval, &kept);
+    passes::apply(passes::SAVES, &mut train, options, watch);
+    let coded = slope_codes::decisions(&train, &options.razor);
+    let mut decisions = back_razor::decisions(&train, &options.razor, options.batch);
+    for decision in &mut decisions {
+        let found = coded.iter().find(|it| it.value == decision.value);
+        found.into_iter().for_each(|it| decision.clone_from(it));
+    }
+    passes::apply(passes::STEP, &mut train, options, watch);
     [&dense, &train, &eval].into_iter().try_for_each(sizes::check)?;
 
     let mut weights = imported.weights;
@@ -131,37 +161,6 @@ pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> 
         weights.insert(CLASS_WEIGHTS.into(), Weight::vector(options.class_weights.clone()));
     }
     Ok(Graphs { dense, train, eval, decisions, norms, weights, task })
-}
-
-/// Text of the training graph after a stage: `import`, a pass, `autodiff`; or of `evaluation`.
-pub fn text_after(model: &Model, options: &Options, stage: &str) -> Result<String, CompileError> {
-    let imported = prepared_import(model, options)?;
-    let mut graph = imported.graph;
-    if stage == "import" {
-        return Ok(graph.to_string());
-    }
-    if let Some(pass) = passes::EVALUATION.iter().find(|it| it.name == stage) {
-        passes::apply(pass, &mut graph, options);
-        return Ok(graph.to_string());
-    }
-    for pass in passes::FORWARD.iter().chain(passes::LIFTS) {
-        passes::apply(pass, &mut graph, options);
-        if pass.name == stage {
-            return Ok(graph.to_string());
-        }
-    }
-    let ends = step::add_loss(&mut graph, imported.output, options)?;
-    step::add_backward(&mut graph, ends.loss, &options.optimizer)?;
-    if stage == autodiff::STAGE {
-        return Ok(graph.to_string());
-    }
-    for pass in passes::CLEANING.iter().chain(passes::STEP) {
-        passes::apply(pass, &mut graph, options);
-        if pass.name == stage {
-            return Ok(graph.to_string());
-        }
-    }
-    Err(passes::UnknownPass::new(stage).into())
 }
 
 fn prepared_import(model: &Model, options: &Options) -> Result<Imported, CompileError> {
@@ -174,10 +173,6 @@ fn prepared_import(model: &Model, options: &Options) -> Result<Imported, Compile
         options.train = prepared.head.iter().map(|it| globset::escape(it)).collect();
     }
     Ok(import(&prepared.model, &options)?)
-}
-
-fn run(passes: &[Pass], graph: &mut Graph, options: &Options) {
-    passes.iter().for_each(|pass| passes::apply(pass, graph, options));
 }
 
 fn check_globs(options: &Options) -> Result<(), CompileError> {
@@ -252,7 +247,12 @@ fn origin(model: &Model, options: &Options) -> program::Origin {
 }
 
 fn preparation(options: &Options) -> program::Preparation {
-    program::Preparation { classes: options.classes, head_at: options.head_at.clone(), seed: options.seed }
+    program::Preparation {
+        classes: options.classes,
+        head_at: options.head_at.clone(),
+        seed: options.seed,
+        untie_shared: options.untie_shared,
+    }
 }
 
 fn blobs(program: &Program, weights: &BTreeMap<String, Weight>) -> Result<Vec<Option<Vec<u8>>>, CompileError> {
@@ -261,9 +261,10 @@ fn blobs(program: &Program, weights: &BTreeMap<String, Weight>) -> Result<Vec<Op
             return Ok(None);
         }
         let weight = &weights[&resident.name];
-        let values = weight.values().map_err(|e| CompileError::Weight(resident.name.clone(), e))?;
-        let mut bytes = Vec::with_capacity(4 * values.len());
-        values.iter().for_each(|it| bytes.extend_from_slice(&it.to_le_bytes()));
+        let bytes = weight.bytes().map_err(|e| match e {
+            TensorError::Length { tensor, has: 0, .. } => CompileError::NoValues(tensor),
+            other => other.into(),
+        })?;
         Ok(Some(bytes))
     };
     program.residents.iter().map(blob).collect()

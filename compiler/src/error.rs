@@ -24,11 +24,11 @@ pub enum ImportError {
     #[error("the model's shapes do not fit together: {0}")]
     Shapes(String),
     #[error(
-        "opset {0} is not supported; razorc reads opsets 7 to 23 (convert the model with `onnx.version_converter`)"
+        "opset {0} is not supported; razorc reads opsets 7 to 28 (convert the model with `onnx.version_converter`)"
     )]
     Opset(i64),
-    #[error("the model has functions of its own ({}); export it with functions inlined", .0.join(", "))]
-    Functions(Vec<String>),
+    #[error("the model's functions and branches unfold to more than {most} nodes, or to more than 1 GiB")]
+    Unfolded { most: usize },
     #[error("the model has sparse initializers, which are not supported")]
     Sparse,
     #[error("the nodes of the model form a cycle through `{0}`")]

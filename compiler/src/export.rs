@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use razorc_proto::onnx::StringStringEntryProto;
+use razorc_proto::onnx::{StringStringEntryProto, TensorProto};
 use razorc_proto::program::Preparation;
 use razorc_proto::{Model, TensorData, set_f32};
 
 use crate::error::ExportError;
-use crate::prepare::{prepare, prepare_some};
+use crate::prepare::{edit, prepare, prepare_some};
 
 /// Metadata entry with the names of the classes, a JSON list in the order of the scores.
 pub const CLASS_NAMES: &str = "razorc.class_names";
@@ -27,20 +27,24 @@ pub fn export(
     let rewritten: HashSet<&str> = changed.iter().chain(&prepared.head).map(String::as_str).collect();
     let wanted = |copy: &str, source: &str| rewritten.contains(copy) || rewritten.contains(source);
     let mut model = prepare_some(original, preparation, wanted)?.model;
-    for tensor in &mut model.graph_mut().initializer {
-        if changed.contains(tensor.name()) {
-            set_f32(tensor, &tuned[tensor.name()])?;
-        }
+    let there: HashSet<&str> = edit::initializers(model.graph()).into_iter().map(TensorProto::name).collect();
+    if !changed.iter().all(|it| there.contains(it.as_str())) {
+        model = prepared.model;
     }
+    let mut missing: HashSet<&str> = changed.iter().map(String::as_str).collect();
+    edit::change_initializers(model.graph_mut(), &mut |tensor| {
+        // A namesake in a branch is another tensor, and is not trained.
+        let name = tensor.name().to_string();
+        if missing.remove(name.as_str()) { set_f32(tensor, &tuned[&name]) } else { Ok(()) }
+    })?;
     Ok(if class_names.is_empty() { model } else { with_class_names(&model, class_names) })
 }
 
 fn changed(prepared: &Model, tuned: &HashMap<String, Vec<f32>>) -> Result<HashSet<String>, ExportError> {
     let mut missing: HashSet<&str> = tuned.keys().map(String::as_str).collect();
     let mut changed = HashSet::new();
-    for tensor in &prepared.graph().initializer {
-        let Some(values) = tuned.get(tensor.name()) else { continue };
-        missing.remove(tensor.name());
+    for tensor in edit::initializers(prepared.graph()) {
+        let Some(values) = tuned.get(tensor.name()).filter(|_| missing.remove(tensor.name())) else { continue };
         let old = TensorData::decode(tensor, prepared.folder())?.to_f32()?;
         if !old.iter().map(|it| it.to_bits()).eq(values.iter().map(|it| it.to_bits())) {
             changed.insert(tensor.name().to_string());

@@ -6,21 +6,31 @@ mod activation;
 mod attention;
 mod constant;
 mod conv;
+mod einsum;
 mod elementwise;
 mod facts;
 mod guard;
+mod inline;
 mod layout;
 mod linear;
+mod lp;
+mod math;
 mod node;
 mod norm;
 mod order;
 mod pool;
 mod prediction;
 mod probe;
+mod rearrange;
+mod recurrent;
 mod reduce;
+mod resize;
 mod roles;
 mod row_norm;
+mod shapes;
+mod smooth;
 mod softmax;
+mod versions;
 mod walk;
 mod weights;
 
@@ -29,16 +39,19 @@ use std::collections::BTreeMap;
 use razorc_proto::Model;
 
 use self::facts::{Facts, analyse};
+use self::inline::{Flat, flatten};
 use self::probe::{Sizes, probe};
 use crate::error::ImportError;
 use crate::graph::{Graph, Phase, Value};
 use crate::options::Options;
 use crate::types::Type;
 
+pub(crate) use inline::{subgraphs, subgraphs_mut, values_read};
 pub use node::{At, ImportRule, Refused};
 pub(crate) use order::{label, output_name};
 pub(crate) use probe::{int_tensor, is_float, real_inputs, typed};
 pub(crate) use roles::examples;
+pub use versions::{CHECKED, OLDEST, versions};
 pub use weights::{Source, Weight};
 
 pub(crate) mod rules {
@@ -47,13 +60,20 @@ pub(crate) mod rules {
     pub use super::attention::*;
     pub use super::constant::*;
     pub use super::conv::*;
+    pub use super::einsum::einsum;
     pub use super::elementwise::*;
     pub use super::layout::*;
     pub use super::linear::*;
+    pub use super::lp::*;
+    pub use super::math::*;
     pub use super::norm::*;
     pub use super::pool::*;
+    pub use super::rearrange::*;
+    pub use super::recurrent::{gru, lstm, rnn};
     pub use super::reduce::*;
+    pub use super::resize::{resize, upsample};
     pub use super::row_norm::*;
+    pub use super::smooth::*;
     pub use super::softmax::*;
 }
 
@@ -74,13 +94,15 @@ pub struct Imported {
 /// Imports a (prepared) model. If the model has several outputs, the first one is what is trained.
 pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError> {
     let opset = order::opset(model.proto())?;
-    let order = order::live_nodes(model.graph())?;
     let sizes =
         Sizes { batch: Some(options.batch), bind: &options.bind, input_shapes: &options.input_shapes, other: None };
+    let Flat { model, obstacles } = flatten(model, opset, &sizes)?;
+    let model: &Model = &model;
+    let order = order::live_nodes(model.graph())?;
     let probe = probe(model, &sizes)?;
     let facts = analyse(&probe.model)?;
     let roles = roles::Roles::new(options)?;
-    let walk = walk::Walk::new(model, opset, &facts, roles, options);
+    let walk = walk::Walk::new(model, opset, &facts, &obstacles, roles, options);
     let mut imported = walk.run(&order).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
     imported.output = prediction::prediction(&mut imported, options.loss);
     prediction::sweep(&mut imported);
@@ -92,7 +114,8 @@ pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError>
 pub(crate) fn shapes(model: &Model) -> Result<Facts, ImportError> {
     let nothing = (BTreeMap::new(), BTreeMap::new());
     let sizes = Sizes { batch: None, bind: &nothing.0, input_shapes: &nothing.1, other: Some(224) };
-    analyse(&probe(model, &sizes)?.model)
+    let flat = flatten(model, order::opset(model.proto())?, &sizes)?;
+    analyse(&probe(&flat.model, &sizes)?.model)
 }
 
 /// Shapes that only fail to fit because another batch is asked for are a matter of the batch.

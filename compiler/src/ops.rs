@@ -9,13 +9,16 @@ mod elementwise;
 mod layout;
 mod linear;
 mod loss;
+mod math;
 mod norm;
 mod optimizer;
 mod packing;
 mod pool;
 mod reduce;
+mod resize;
 mod row_norm;
 mod rules;
+mod smooth;
 mod softmax;
 mod source;
 
@@ -27,8 +30,8 @@ use crate::autodiff::Vjp;
 use crate::import::ImportRule;
 use crate::types::Type;
 
+pub(crate) use conv::window;
 pub use rules::ShapeError;
-pub(crate) use rules::broadcast;
 
 /// A row of the table. A struct literal has no defaults: a forgotten column does not compile.
 pub struct OpDef {
@@ -54,7 +57,7 @@ pub struct OpDef {
     pub lower: Lower,
 }
 
-/// ONNX operators, and how each becomes an op.
+/// ONNX operators, and how each becomes an op. One of another domain than ONNX's own is called `domain.Operator`.
 pub type Import = &'static [(&'static str, ImportRule)];
 
 /// How an op is differentiated.
@@ -72,15 +75,28 @@ pub enum Estimate {
     Safe,
     /// Only when forced: measured to destroy the gradient of smooth activations.
     Forced,
-    /// When forced, and by the published rule, which prunes what its authors prune.
-    Reference,
+    /// When forced, and by the published rule, which also prunes what attention and normalization save.
+    Published,
+    /// As `Forced`; unless it is, a few bits may stand for the derivative that is taken at it.
+    Slope(Slope),
+}
+
+/// The derivative that a gradient op with operands dy and x multiplies dy by. Attributes are those of the gradient op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slope {
+    /// Of which it is the derivative, as op `slope_codes` calls it.
+    pub function: &'static str,
+    /// Whether the published method saves x in 16 bits.
+    pub rounded: bool,
 }
 
 /// What an op does to the batch axis.
 pub enum Batch {
-    /// The first result's samples lie together if the first operand's do.
+    /// The first result's samples lie as the first operand's do.
     Keeps,
-    /// Decided by attributes and operand types, given which operands' samples lie together.
+    /// The axis of the first result that the batch is outermost in, from that of the first operand.
+    Moves(fn(&[Type], &Attrs, usize) -> Option<usize>),
+    /// Whether the batch is outermost, decided by attributes and operand types, given which operands' samples lie together.
     When(fn(&[Type], &Attrs, &[bool]) -> bool),
     /// No result has samples.
     Loses,
@@ -107,7 +123,10 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("norm", norm::OPS),
     ("activation", activation::OPS),
     ("elementwise", elementwise::OPS),
+    ("math", math::OPS),
+    ("smooth", smooth::OPS),
     ("reduce", reduce::OPS),
+    ("resize", resize::OPS),
     ("layout", layout::OPS),
     ("softmax", softmax::OPS),
     ("loss", loss::OPS),

@@ -21,6 +21,8 @@ pub struct Options {
     pub head_at: String,
     /// Train the fresh head alone.
     pub head_only: bool,
+    /// Give every node that reads a shared weight its own copy.
+    pub untie_shared: bool,
     /// What is minimized.
     pub loss: Loss,
     /// Share of the target spread over all classes, for cross entropy.
@@ -104,11 +106,10 @@ pub struct Razor {
     pub ends: bool,
     /// Prune what smooth activations and normalization read.
     pub smooth: bool,
-    /// The published mask rule (all ties kept, f32, ends pruned), for comparison; nothing is packed.
+    /// Bits of a smooth activation's slope that are saved instead of its input: 2 to 4; 0 saves the input whole.
+    pub slope_bits: u64,
+    /// The published mask rule (all ties kept, f32), for comparison; nothing is packed.
     pub reference: bool,
-    /// By the published rule too, keep whole what the first and the last layer and the last normalization read, as its
-    /// authors do for vision transformers.
-    pub reference_body: bool,
     /// Compute gradients of normalization from its exact input, never from its pruned output.
     pub exact_norm: bool,
 }
@@ -165,6 +166,7 @@ impl Default for Options {
             classes: 0,
             head_at: String::new(),
             head_only: false,
+            untie_shared: false,
             loss: Loss::CrossEntropy,
             label_smoothing: 0.0,
             class_weights: vec![],
@@ -200,8 +202,8 @@ impl Default for Razor {
             values: DType::F16,
             ends: false,
             smooth: false,
+            slope_bits: 3,
             reference: false,
-            reference_body: false,
             exact_norm: false,
         }
     }

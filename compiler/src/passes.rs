@@ -14,6 +14,7 @@ pub mod norm_from_output;
 mod pattern;
 pub mod rebuild_views;
 pub mod samples;
+pub mod slope_codes;
 
 use crate::graph::{Graph, Value};
 use crate::options::Options;
@@ -61,20 +62,14 @@ pub const CLEANING: &[Pass] = &[
     Pass { name: "dead-code", run: |graph, _| dead_code::run(graph, &ends(graph)) },
 ];
 
-/// Passes that prune what is saved.
+/// Passes over the whole step that let gradients read what takes less memory, in order.
+pub const SAVES: &[Pass] =
+    &[Pass { name: "norm-from-output", run: |graph, options| norm_from_output::run(graph, &options.razor) }];
+
+/// Passes over the whole step that make less of what is saved, and what comes after, in order.
 pub const STEP: &[Pass] = &[
-    Pass {
-        name: "norm-from-output",
-        run: |graph, options| {
-            norm_from_output::run(graph, &options.razor);
-        },
-    },
-    Pass {
-        name: "back-razor",
-        run: |graph, options| {
-            back_razor::run(graph, &options.razor, options.batch);
-        },
-    },
+    Pass { name: "slope-codes", run: |graph, options| slope_codes::run(graph, &options.razor) },
+    Pass { name: "back-razor", run: |graph, options| back_razor::run(graph, &options.razor, options.batch) },
 ];
 
 /// Passes that make the evaluation graph of a forward phase.
@@ -101,25 +96,25 @@ pub fn names() -> Vec<&'static str> {
 /// Runs one pass by its name.
 pub fn run(name: &str, graph: &mut Graph, options: &Options) -> Result<(), UnknownPass> {
     let pass = all().find(|it| it.name == name).ok_or_else(|| UnknownPass::new(name))?;
-    apply(pass, graph, options);
+    apply(std::slice::from_ref(pass), graph, options, &mut |_, _| {});
     Ok(())
 }
 
 fn all() -> impl Iterator<Item = &'static Pass> {
-    [FORWARD, LIFTS, CLEANING, STEP, EVALUATION].into_iter().flatten()
+    [FORWARD, LIFTS, CLEANING, SAVES, STEP, EVALUATION].into_iter().flatten()
 }
 
-/// Runs a pass. In debug builds a graph that breaks a rule afterwards is a bug of the pass.
-pub(crate) fn apply(pass: &Pass, graph: &mut Graph, options: &Options) {
-    (pass.run)(graph, options);
-    check(pass.name, graph);
-}
-
-/// In debug builds, panics if a graph breaks a rule after `stage`.
-pub(crate) fn check(stage: &str, graph: &Graph) {
-    if cfg!(debug_assertions) {
-        let faults = verify(graph);
-        assert!(faults.is_empty(), "after {stage}: {faults:#?}\n{graph}");
+/// Runs passes one after the other and shows `watch` the graph after each.
+///
+/// In debug builds a graph that breaks a rule then is a bug of the pass.
+pub(crate) fn apply(passes: &[Pass], graph: &mut Graph, options: &Options, watch: &mut dyn FnMut(&str, &Graph)) {
+    for pass in passes {
+        (pass.run)(graph, options);
+        if cfg!(debug_assertions) {
+            let faults = verify(graph);
+            assert!(faults.is_empty(), "after {}: {faults:#?}\n{graph}", pass.name);
+        }
+        watch(pass.name, graph);
     }
 }
 

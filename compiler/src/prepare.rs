@@ -1,6 +1,6 @@
 //! Edits of a model before import. They are a pure function of the model, so export does them again.
 
-mod edit;
+pub(crate) mod edit;
 mod graft;
 mod head;
 mod untie;
@@ -38,7 +38,8 @@ pub(crate) fn prepare_some(
     wanted: impl Fn(&str, &str) -> bool,
 ) -> Result<Prepared, PrepareError> {
     let mut model = original.clone();
-    untie::untie(model.graph_mut(), wanted);
+    untie::untie(model.graph_mut(), &wanted);
+    untie::split(&mut model, original.graph(), preparation.untie_shared, &wanted);
     let mut fresh = Fresh::new(preparation);
     match (preparation.classes, preparation.head_at.as_str()) {
         (0, "") => {}

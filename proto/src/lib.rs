@@ -14,6 +14,11 @@ pub use tensor::{TensorData, TensorError, set_f32};
 pub use trainer::{PROGRAM_VERSION, TrainerError, TrainerFile, write_trainer};
 pub use types::NOT_WANTED;
 
+/// Bytes that a message takes in a file.
+pub fn encoded_len(message: &impl prost::Message) -> usize {
+    message.encoded_len()
+}
+
 /// ONNX messages, generated from `onnx.proto` (proto2, so that unset and zero stay apart).
 #[allow(missing_docs, clippy::all)]
 pub mod onnx {

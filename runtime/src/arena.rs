@@ -28,7 +28,7 @@ pub struct Step<'a> {
 }
 
 /// What the bytes of a value can be seen as; every bit pattern is one.
-pub trait Element: Copy + sealed::Sealed {}
+pub trait Element: Copy + Default + Send + Sync + sealed::Sealed {}
 
 /// No system has smaller pages.
 const PAGE: usize = 4096;

@@ -6,6 +6,7 @@ use crate::program::{Instruction, Sequence};
 
 pub mod activation;
 pub mod attention;
+pub mod binary;
 pub mod bits;
 pub mod broadcast;
 pub mod channels;
@@ -27,9 +28,14 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool2d;
 pub mod reduce;
+pub mod resize;
 pub mod row_norm;
+pub mod slope;
+pub mod smooth;
 pub mod softmax;
 pub mod topk;
+pub mod unary;
+pub mod volume;
 pub mod wide;
 pub mod window;
 

@@ -4,9 +4,13 @@ use razorc_proto::program::Attr;
 
 use crate::error::KernelError;
 use crate::types::Type;
+use binary::Operator;
 use call::Call;
+use unary::{Function, Smooth};
 
+pub mod activation;
 pub mod attention;
+pub mod binary;
 mod call;
 pub mod conv;
 pub mod elementwise;
@@ -18,9 +22,13 @@ pub mod optimizer;
 pub mod pack;
 pub mod pool;
 pub mod reduce;
+pub mod resize;
 pub mod row_norm;
+pub mod slope;
 pub mod softmax;
 mod strides;
+pub mod unary;
+pub mod volume;
 mod window;
 
 /// One instruction's computation. All sizes agree with the types of its operands and results.
@@ -45,8 +53,6 @@ pub enum Kernel {
     BatchNormScaleGrad(norm::BatchNorm),
     BatchNormTrain(norm::BatchNorm),
     BatchNormTrainGrad(norm::Channels),
-    ScaleShift(norm::Channels),
-    ScaleChannels(norm::Channels),
     Lrn(norm::Lrn),
     LrnGrad(norm::Lrn),
     Relu(elementwise::Flat),
@@ -67,13 +73,20 @@ pub enum Kernel {
     Mul(elementwise::Broadcast),
     Div(elementwise::Broadcast),
     Scale(elementwise::Scale),
+    Unary(unary::Unary),
+    UnaryGrad(unary::UnaryGrad),
+    Binary(binary::Binary),
+    SlopeCodes(slope::Slopes),
+    ScaleByCodes(slope::Slopes),
+    /// `thresholded_relu` and `shrink`.
+    Gap(activation::Gap),
     MaskedScale(elementwise::MaskedScale),
     Dropout(elementwise::Dropout),
     /// `reduce_to`, `reduce_sum` and `reduce_mean`.
     Reduce(reduce::Reduce),
     Expand(reduce::Expand),
     /// `reshape` that could not share storage.
-    Copy(elementwise::Flat),
+    Copy(layout::Copy),
     /// `transpose` and `slice`.
     StridedRead(layout::StridedRead),
     /// `pad` and `unslice`.
@@ -101,6 +114,16 @@ pub enum Kernel {
     RowNorm(row_norm::RowNorm),
     RowNormGrad(row_norm::Rows),
     RowNormGradFromOutput(row_norm::Rows),
+    ConvTransposeWeightGrad(conv::Conv),
+    VolumeConv(volume::Conv),
+    VolumeConvInputGrad(volume::Conv),
+    VolumeConvWeightGrad(volume::Conv),
+    VolumeMaxPool(volume::Pool),
+    VolumeMaxPoolGrad(volume::Pool),
+    VolumeAvgPool(volume::Pool),
+    VolumeAvgPoolGrad(volume::Pool),
+    Resize(resize::Resize),
+    ResizeGrad(resize::Resize),
 }
 
 impl Kernel {
@@ -140,8 +163,35 @@ const CONV: &[&str] = &["strides", "pads", "dilations", "groups"];
 const CONV_GRAD: &[&str] = &["strides", "pads", "dilations", "groups", "shape"];
 const MAX_POOL: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil"];
 const MAX_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "shape"];
-const AVG_POOL: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad"];
-const AVG_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "ceil", "count_include_pad", "shape"];
+const AVG_POOL: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "count_include_pad"];
+const AVG_POOL_GRAD: &[&str] = &["kernel", "strides", "pads", "dilations", "ceil", "count_include_pad", "shape"];
+const RESIZE: &[&str] = &[
+    "axis",
+    "size",
+    "scale",
+    "mode",
+    "coordinates",
+    "cubic",
+    "exclude_outside",
+    "antialias",
+    "start",
+    "end",
+    "outside",
+];
+const RESIZE_GRAD: &[&str] = &[
+    "axis",
+    "size",
+    "scale",
+    "mode",
+    "coordinates",
+    "cubic",
+    "exclude_outside",
+    "antialias",
+    "start",
+    "end",
+    "outside",
+    "shape",
+];
 const LRN: &[&str] = &["size", "alpha", "beta", "bias"];
 const ATTENTION: &[&str] = &["scale", "causal", "safe"];
 const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay"];
@@ -167,8 +217,6 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("batch_norm_scale_grad", &["epsilon"], norm::batch_norm_scale_grad),
     ("batch_norm_train", &["epsilon"], norm::batch_norm_train),
     ("batch_norm_train_grad", &[], norm::batch_norm_train_grad),
-    ("scale_shift", &[], norm::scale_shift),
-    ("scale_channels", &[], norm::scale_channels),
     ("lrn", LRN, norm::lrn),
     ("lrn_grad", LRN, norm::lrn_grad),
     ("relu", &[], elementwise::relu),
@@ -189,6 +237,53 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("mul", &[], elementwise::mul),
     ("div", &[], elementwise::div),
     ("scale", &["factor"], elementwise::scale),
+    ("shift", &["offset"], unary::shift),
+    ("power", &["exponent"], unary::power),
+    ("reciprocal", &[], |call| unary::unary(call, Function::Reciprocal)),
+    ("exp", &[], |call| unary::unary(call, Function::Exp)),
+    ("log", &[], |call| unary::unary(call, Function::Log)),
+    ("sqrt", &[], |call| unary::unary(call, Function::Sqrt)),
+    ("abs", &[], |call| unary::unary(call, Function::Abs)),
+    ("sign", &[], |call| unary::unary(call, Function::Sign)),
+    ("floor", &[], |call| unary::unary(call, Function::Floor)),
+    ("ceil", &[], |call| unary::unary(call, Function::Ceil)),
+    ("round", &[], |call| unary::unary(call, Function::Round)),
+    ("sin", &[], |call| unary::unary(call, Function::Sin)),
+    ("cos", &[], |call| unary::unary(call, Function::Cos)),
+    ("tan", &[], |call| unary::unary(call, Function::Tan)),
+    ("asin", &[], |call| unary::unary(call, Function::Asin)),
+    ("acos", &[], |call| unary::unary(call, Function::Acos)),
+    ("atan", &[], |call| unary::unary(call, Function::Atan)),
+    ("sinh", &[], |call| unary::unary(call, Function::Sinh)),
+    ("cosh", &[], |call| unary::unary(call, Function::Cosh)),
+    ("asinh", &[], |call| unary::unary(call, Function::Asinh)),
+    ("acosh", &[], |call| unary::unary(call, Function::Acosh)),
+    ("atanh", &[], |call| unary::unary(call, Function::Atanh)),
+    ("erf", &[], |call| unary::unary(call, Function::Erf)),
+    ("silu", &[], |call| unary::unary(call, Function::Smooth(Smooth::Silu))),
+    ("silu_grad", &[], |call| unary::grad(call, Smooth::Silu)),
+    ("mish", &[], |call| unary::unary(call, Function::Smooth(Smooth::Mish))),
+    ("mish_grad", &[], |call| unary::grad(call, Smooth::Mish)),
+    ("softplus", &[], |call| unary::unary(call, Function::Smooth(Smooth::Softplus))),
+    ("softplus_grad", &[], |call| unary::grad(call, Smooth::Softplus)),
+    ("softsign", &[], |call| unary::unary(call, Function::Smooth(Smooth::Softsign))),
+    ("softsign_grad", &[], |call| unary::grad(call, Smooth::Softsign)),
+    ("gelu", &["approximate"], unary::gelu),
+    ("gelu_grad", &["approximate"], unary::gelu_grad),
+    ("elu", &["alpha"], unary::elu),
+    ("elu_grad", &["alpha"], unary::elu_grad),
+    ("thresholded_relu", &["alpha"], activation::thresholded_relu),
+    ("shrink", &["lambda", "bias"], activation::shrink),
+    ("pow", &[], |call| binary::binary(call, Operator::Pow)),
+    ("max", &[], |call| binary::binary(call, Operator::Max)),
+    ("min", &[], |call| binary::binary(call, Operator::Min)),
+    ("round_f16", &[], |call| unary::unary(call, Function::RoundF16)),
+    ("slope_codes", &["function", "bits", "alpha", "approximate"], slope::slope_codes),
+    ("scale_by_codes", &["function", "alpha", "approximate"], slope::scale_by_codes),
+    ("max_share", &[], |call| binary::binary(call, Operator::MaxShare)),
+    ("fmod", &[], |call| binary::binary(call, Operator::Fmod)),
+    ("pow_base_slope", &[], |call| binary::binary(call, Operator::PowBaseSlope)),
+    ("pow_exponent_slope", &[], |call| binary::binary(call, Operator::PowExponentSlope)),
     ("masked_scale", &["on", "off"], elementwise::masked_scale),
     ("dropout", &["ratio", "seed"], elementwise::dropout),
     ("reduce_to", &["shape"], reduce::reduce_to),
@@ -225,4 +320,8 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("rms_norm", &["axis", "epsilon"], row_norm::rms_norm),
     ("rms_norm_grad", &[], row_norm::rms_norm_grad),
     ("rms_norm_grad_from_output", &[], row_norm::rms_norm_grad_from_output),
+    ("conv_transpose", CONV_GRAD, conv::conv_input_grad),
+    ("conv_transpose_weight_grad", CONV_GRAD, conv::conv_transpose_weight_grad),
+    ("resize", RESIZE, resize::resize),
+    ("resize_grad", RESIZE_GRAD, resize::resize_grad),
 ];

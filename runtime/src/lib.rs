@@ -4,6 +4,7 @@ pub mod arena;
 pub mod cpu;
 pub mod data;
 pub mod error;
+pub mod fidelity;
 pub mod kernels;
 pub mod memory;
 pub mod metrics;

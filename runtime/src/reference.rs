@@ -6,8 +6,10 @@ use crate::kernels::Kernel;
 use crate::program::{Home, Instruction, Program, Sequence, Value};
 
 mod attention;
+mod binary;
 mod conv;
 mod elementwise;
+pub(crate) mod function;
 mod layout;
 mod linear;
 mod loss;
@@ -16,11 +18,14 @@ mod optimizer;
 mod pack;
 mod pool;
 mod reduce;
+mod resize;
 mod row_norm;
 mod softmax;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod unary;
+mod volume;
 
 use tensor::Args;
 pub use tensor::Tensor;
@@ -57,7 +62,7 @@ pub enum Which {
 impl<'a> Reference<'a> {
     /// All residents are zeros until they are set.
     pub fn new(program: &'a Program) -> Reference<'a> {
-        let residents = program.residents().iter().map(|it| Tensor::zeros(it.ty().dims())).collect();
+        let residents = program.residents().iter().map(|it| Tensor::zeros_of(it.ty())).collect();
         Reference { program, precision: Precision::F64, residents, given: HashMap::new(), made: HashMap::new() }
     }
 
@@ -163,8 +168,6 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::BatchNormScaleGrad(it) => vec![norm::batch_norm_scale_grad(it, args)],
         Kernel::BatchNormTrain(it) => norm::batch_norm_train(it, args),
         Kernel::BatchNormTrainGrad(it) => norm::batch_norm_train_grad(it, args),
-        Kernel::ScaleShift(it) => vec![norm::scale_shift(it, args)],
-        Kernel::ScaleChannels(it) => vec![norm::scale_channels(it, args)],
         Kernel::Lrn(it) => vec![norm::lrn(it, args)],
         Kernel::LrnGrad(it) => vec![norm::lrn_grad(it, args)],
         Kernel::Relu(_) => elementwise::relu(args),
@@ -185,6 +188,12 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Mul(it) => vec![elementwise::binary(it, args, |a, b| a * b)],
         Kernel::Div(it) => vec![elementwise::binary(it, args, |a, b| a / b)],
         Kernel::Scale(it) => vec![elementwise::scale(it, args)],
+        Kernel::Unary(it) => vec![unary::unary(it, args)],
+        Kernel::UnaryGrad(it) => vec![unary::grad(it.function, args)],
+        Kernel::Binary(it) => vec![binary::binary(it, args)],
+        Kernel::SlopeCodes(it) => vec![unary::slope_codes(it, args)],
+        Kernel::ScaleByCodes(it) => vec![unary::scale_by_codes(it, args)],
+        Kernel::Gap(it) => unary::gap(it, args),
         Kernel::MaskedScale(it) => vec![elementwise::masked_scale(it, args)],
         Kernel::Dropout(it) => elementwise::dropout(it, args),
         Kernel::Reduce(it) => vec![reduce::reduce(it, args)],
@@ -213,5 +222,15 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::RowNorm(it) => row_norm::norm(it, args),
         Kernel::RowNormGrad(it) => row_norm::grad(it, args),
         Kernel::RowNormGradFromOutput(it) => row_norm::grad_from_output(it, args),
+        Kernel::ConvTransposeWeightGrad(it) => vec![conv::transpose_weight_grad(it, args)],
+        Kernel::VolumeConv(it) => vec![volume::conv(it, args)],
+        Kernel::VolumeConvInputGrad(it) => vec![volume::input_grad(it, args)],
+        Kernel::VolumeConvWeightGrad(it) => vec![volume::weight_grad(it, args)],
+        Kernel::VolumeMaxPool(it) => volume::max(it, args),
+        Kernel::VolumeMaxPoolGrad(it) => vec![volume::max_grad(it, args)],
+        Kernel::VolumeAvgPool(it) => vec![volume::avg(it, args)],
+        Kernel::VolumeAvgPoolGrad(it) => vec![volume::avg_grad(it, args)],
+        Kernel::Resize(it) => vec![resize::resize(it, args)],
+        Kernel::ResizeGrad(it) => vec![resize::grad(it, args)],
     }
 }

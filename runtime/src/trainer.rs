@@ -13,7 +13,7 @@ use crate::data::{Batch, Expect, Target, Targets};
 use crate::error::{ArenaError, ProgramError};
 use crate::memory::{Footprint, Meter};
 use crate::metrics::StepStats;
-use crate::program::{Ports, Program};
+use crate::program::{Instruction, Ports, Program};
 
 /// A trainer in memory, ready to run. Nothing is allocated after it is loaded.
 pub struct Trainer {
@@ -75,14 +75,22 @@ impl Trainer {
     pub fn step(&mut self, batch: &Batch<'_>, rate: f32, number: u64) -> StepStats {
         let Trainer { program, arena, cpu, .. } = self;
         let ports = program.train().ports();
-        fill(arena, ports, batch);
-        for (port, number) in [(ports.learning_rate, rate), (ports.step, number as f32)] {
-            if let Some(place) = port {
-                arena.value_mut(place)[0] = number;
-            }
-        }
+        fill_step(arena, ports, batch, rate, number);
         cpu.run(program.train(), arena);
         stats(arena, ports)
+    }
+
+    /// One step at rate 0, in which `watch` sees the memory after every instruction.
+    ///
+    /// # Panics
+    /// If the batch does not fit the trainer's [`Expect`].
+    pub fn watch(&mut self, batch: &Batch<'_>, mut watch: impl FnMut(usize, &Instruction, &Arena)) {
+        let Trainer { program, arena, cpu, .. } = self;
+        fill_step(arena, program.train().ports(), batch, 0.0, 1);
+        for (at, instruction) in program.train().instructions().iter().enumerate() {
+            cpu.step(instruction, arena);
+            watch(at, instruction, arena);
+        }
     }
 
     /// Scores a batch; weights stay as they are.
@@ -136,10 +144,10 @@ impl Trainer {
         by_initializer(&self.message, |idx| Some(self.arena.resident(&self.program, idx)))
     }
 
-    /// A weight, statistic or optimizer state with a value that is infinite or not a number.
+    /// A trained weight, statistic or optimizer state with a value that is infinite or not a number.
     pub fn not_finite(&self) -> Option<&str> {
         let finite = |bytes: &[u8]| bytes.chunks_exact(4).all(|it| float(it).is_finite());
-        self.residents().find(|(.., bytes)| !finite(bytes)).map(|(name, ..)| name)
+        self.residents().find(|(_, role, bytes)| *role != Role::Frozen && !finite(bytes)).map(|(name, ..)| name)
     }
 
     /// Forgets the optimizer's state, as if it had never stepped.
@@ -225,6 +233,15 @@ fn row(program: &proto::Program, name: &str) -> Option<Vec<usize>> {
     let value = program.eval.as_ref()?.values.iter().find(|it| it.name == name)?;
     let ty = value.r#type.as_ref().filter(|it| it.kind() == Kind::Dense)?;
     ty.dims.get(1..)?.iter().map(|dim| usize::try_from(*dim).ok()).collect()
+}
+
+fn fill_step(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>, rate: f32, number: u64) {
+    fill(arena, ports, batch);
+    for (port, number) in [(ports.learning_rate, rate), (ports.step, number as f32)] {
+        if let Some(place) = port {
+            arena.value_mut(place)[0] = number;
+        }
+    }
 }
 
 fn fill(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>) {

@@ -3,15 +3,19 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use razorc_compiler::compile;
 use razorc_compiler::options::Options;
+use razorc_compiler::{Compiled, compile};
 use razorc_proto::{Model, TrainerFile, write_trainer};
 
 pub mod programs;
 
 /// Compiles a model, writes the trainer to a temporary file and opens it.
 pub fn trainer(model: &Model, options: &Options) -> TrainerFile {
-    let compiled = compile(model, options).unwrap_or_else(|error| panic!("{error}"));
+    written(&compile(model, options).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Writes a compiled trainer to a temporary file and opens it.
+pub fn written(compiled: &Compiled) -> TrainerFile {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("model.trainer");
     let blobs: Vec<_> = compiled.blobs.iter().map(|it| it.as_deref()).collect();
@@ -32,3 +36,51 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {} is absent; RAZORC_SHARED can name its folder", path.display());
     None
 }
+
+/// Files of the shared models that are convolutional networks with one input and scores for classes.
+pub const CNNS: &[&str] = &[
+    "tiny/tiny_resnet.onnx",
+    "tiny/tiny_resnet.bn.onnx",
+    "tiny/tiny_resnet.dynamo.onnx",
+    "tiny/tiny_resnet.train.onnx",
+    "tiny/tiny_mobilenet.onnx",
+    "tiny/tiny_mobilenet.bn.onnx",
+    "tiny/tiny_mobilenet.dynamo.onnx",
+    "tiny/tiny_mobilenet.train.onnx",
+    "pretrained/mnist_opt_wonnx.onnx",
+    "pretrained/mobilenetv1_025_vww_96.onnx",
+    "pretrained/mobilenetv2_035_tm3_224.onnx",
+    "pretrained/resnet20_cifar10_32.onnx",
+    "pretrained/resnet20_cifar10_32.dynamo18.onnx",
+    "pretrained/resnet20_cifar10_32.trainmode.onnx",
+    "pretrained/resnet8_cifar10_mlperftiny_32.onnx",
+    "skeletons/bvlc_alexnet.onnx",
+    "skeletons/densenet121.onnx",
+    "skeletons/inception_v1.onnx",
+    "skeletons/inception_v2.onnx",
+    "skeletons/mobilenet_v2_224.onnx",
+    "skeletons/mobilenet_v2_224.bn.onnx",
+    "skeletons/mobilenet_v2_224.dynamo.onnx",
+    "skeletons/mobilenet_v2_224.train.onnx",
+    "skeletons/proxylessnas_mobile.onnx",
+    "skeletons/proxylessnas_mobile.bn.onnx",
+    "skeletons/resnet18_224.onnx",
+    "skeletons/resnet18_224.bn.onnx",
+    "skeletons/resnet18_224.dynamo.onnx",
+    "skeletons/resnet50.onnx",
+    "skeletons/resnet50_224.onnx",
+    "skeletons/resnet50_224.dynamo.onnx",
+    "skeletons/shufflenet.onnx",
+    "skeletons/squeezenet.onnx",
+    "skeletons/vgg19.onnx",
+    "skeletons/zfnet512.onnx",
+    "topologies/light_bvlc_alexnet.onnx",
+    "topologies/light_densenet121.onnx",
+    "topologies/light_inception_v1.onnx",
+    "topologies/light_inception_v2.onnx",
+    "topologies/light_resnet50.onnx",
+    "topologies/light_shufflenet.onnx",
+    "topologies/light_squeezenet.onnx",
+    "topologies/light_vgg19.onnx",
+    "topologies/light_zfnet512.onnx",
+];

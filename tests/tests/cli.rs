@@ -8,6 +8,8 @@ mod course;
 mod help;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/saved.rs"]
+mod saved;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,12 +1,16 @@
 //! Programs: what the runtime gets to see of a graph, and what the report says of its memory.
 
+use std::collections::BTreeSet;
+
 use razorc_compiler::graph::Graph;
 use razorc_compiler::lower::{Scheduled, kept, lower};
+use razorc_compiler::ops::{self, Lower};
 use razorc_compiler::options::{Options, Razor};
 use razorc_compiler::schedule::{Schedule, schedule};
 use razorc_compiler::{passes, report, text};
 use razorc_proto::NOT_WANTED;
 use razorc_proto::program::{Program, Role, Sequence, Task, value::Place};
+use razorc_runtime::kernels::Kernel;
 
 const EVALUATION: &str = "trainer @mlp {
   input     %x : f32[8,784]
@@ -28,6 +32,19 @@ const EVALUATION: &str = "trainer @mlp {
   }
 }
 ";
+
+/// Every op that becomes an instruction has a kernel, and no kernel lies idle.
+#[test]
+fn both_sides_know_the_same_ops() {
+    let kernels: BTreeSet<&str> = Kernel::ops().collect();
+    let ops = |which: fn(Lower) -> bool| -> BTreeSet<&str> {
+        ops::all().filter(|it| which(it.lower)).map(|it| it.name).collect()
+    };
+    let instructions = ops(|it| it == Lower::Instruction);
+    let executable = ops(|it| it != Lower::Declaration);
+    assert_eq!(instructions.difference(&kernels).collect::<Vec<_>>(), Vec::<&&str>::new(), "ops without a kernel");
+    assert_eq!(kernels.difference(&executable).collect::<Vec<_>>(), Vec::<&&str>::new(), "kernels without an op");
+}
 
 struct Case {
     dense: Graph,

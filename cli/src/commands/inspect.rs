@@ -5,8 +5,10 @@ use razorc_compiler::{compile, graphs, text_after};
 use razorc_proto::program::{Program, Role};
 use razorc_proto::{Model, TrainerError, TrainerFile};
 
+use super::threads;
 use crate::failure::{Failure, Result};
-use crate::options::CompileOptions;
+use crate::fidelity::{self, Batches};
+use crate::options::{CompileOptions, DataOptions};
 use crate::report;
 
 /// Show what a model would become, or what a trainer is
@@ -24,11 +26,19 @@ pub struct Inspect {
     /// Print the plan of the memory
     #[arg(long)]
     memory: bool,
-    /// Print the plan as one JSON object, in bytes
-    #[arg(long, requires = "memory")]
+    /// Print the plan (in bytes) or the comparison as one JSON object
+    #[arg(long)]
     json: bool,
+    /// Compare pruned with exact gradients on batches of `--data`
+    #[arg(long, requires = "data", conflicts_with_all = ["memory", "after"])]
+    fidelity: bool,
+    /// Batches that `--fidelity` compares on
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    batches: u64,
     #[command(flatten)]
     options: CompileOptions,
+    #[command(flatten)]
+    data: Option<DataOptions>,
 }
 
 impl Inspect {
@@ -36,6 +46,9 @@ impl Inspect {
         if let Some(pass) = &self.after {
             report::say(self.graph_after(pass)?.trim_end());
             return Ok(());
+        }
+        if self.fidelity {
+            return self.compare_gradients();
         }
         if self.saved {
             let graphs = graphs(&self.model("`--saved` tells what the compiler decides")?, &self.options.parse()?)?;
@@ -48,6 +61,21 @@ impl Inspect {
             (_, true) => report::say(report::memory_json(&memory)),
             (true, _) => report::say(report::memory_text(&memory)),
             _ => report::say(format_args!("{}\n{}", outline(&program), report::memory_text(&memory))),
+        }
+        Ok(())
+    }
+
+    fn compare_gradients(&self) -> Result<()> {
+        let Some(data) = &self.data else { return Err(Failure::input("`--fidelity` needs `--data`")) };
+        let (model, options, threads) = (Model::open(&self.file)?, self.options.parse()?, threads(None));
+        let program = compile(&model, &options)?.program;
+        let rows = data.open(&program, threads)?;
+        let transform = data.transform(program.task.as_ref())?;
+        let batches = Batches { data: &rows, transform: &transform, count: self.batches.max(1), threads };
+        let fidelity = fidelity::measure(&model, &options, &batches)?;
+        match self.json {
+            true => report::say(fidelity.json()),
+            false => report::say(fidelity.text()),
         }
         Ok(())
     }

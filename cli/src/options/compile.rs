@@ -62,6 +62,9 @@ struct UpdateOptions {
     /// What is trained in batch normalization: nothing, scale and bias, or also the statistics
     #[arg(long, value_enum, default_value_t = BatchNormWord::Frozen)]
     batch_norm: BatchNormWord,
+    /// Give every node that reads a shared weight its own copy, instead of training it as one
+    #[arg(long)]
+    untie_shared: bool,
     /// Let the model's dropout layers drop
     #[arg(long)]
     dropout: bool,
@@ -106,12 +109,12 @@ struct RazorOptions {
     /// Prune what smooth activations and normalization read, though gradients suffer much
     #[arg(long)]
     prune_smooth: bool,
+    /// Bits of a smooth activation's slope (GELU, SiLU) that are saved instead of its input; 0 saves the input whole
+    #[arg(long, value_name = "N", default_value = "3", value_parser = ["0", "2", "3", "4"])]
+    slope_bits: String,
     /// Keep what the published rule keeps, without packing; for comparison only
     #[arg(long)]
     reference_mask: bool,
-    /// With `--reference-mask`: keep what the first and last layer and the last normalization read whole
-    #[arg(long, requires = "reference_mask")]
-    reference_body: bool,
     /// Compute gradients of normalization from its exact input, not from its pruned output
     #[arg(long)]
     exact_norm: bool,
@@ -155,6 +158,7 @@ impl CompileOptions {
             classes: self.classes,
             head_at: self.head_at.clone(),
             head_only: self.head_only,
+            untie_shared: self.update.untie_shared,
             loss: match self.loss.loss {
                 LossWord::CrossEntropy => Loss::CrossEntropy,
                 LossWord::Mse => Loss::MeanSquaredError,
@@ -217,8 +221,8 @@ impl RazorOptions {
             },
             ends: self.prune_ends,
             smooth: self.prune_smooth,
+            slope_bits: self.slope_bits.parse().unwrap_or(0),
             reference: self.reference_mask,
-            reference_body: self.reference_body,
             exact_norm: self.exact_norm,
         })
     }

@@ -3,14 +3,14 @@
 mod attention;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use razorc_proto::Model;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
-use super::guard::{guard, panic_text};
+use super::guard::{guard, panic_text, quietly};
+use super::shapes;
 use crate::error::ImportError;
 use crate::types::{DType, Type};
 
@@ -42,7 +42,7 @@ impl Facts {
     pub fn ints(&self, value: &str) -> Option<Vec<i64>> {
         let fact = self.values.get(value)?;
         match fact.ty {
-            Type::Dense { dtype: DType::I64 | DType::I32 | DType::U8 | DType::Bool, .. } => elements(fact),
+            Type::Dense { dtype: DType::I64 | DType::U8 | DType::Bool, .. } => elements(fact),
             _ => None,
         }
     }
@@ -51,7 +51,7 @@ impl Facts {
     pub fn floats(&self, value: &str) -> Option<Vec<f32>> {
         let fact = self.values.get(value)?;
         match fact.ty {
-            Type::Dense { dtype: DType::F64 | DType::F32 | DType::F16, .. } => elements(fact),
+            Type::Dense { dtype: DType::F32 | DType::F16, .. } => elements(fact),
             _ => None,
         }
     }
@@ -65,7 +65,7 @@ fn elements<T: tract_onnx::prelude::Datum + Copy>(fact: &Fact) -> Option<Vec<T>>
 /// Analyses a probe: a model whose inputs have fixed sizes and whose weights are inputs.
 pub fn analyse(probe: &Model) -> Result<Facts, ImportError> {
     // Reading a tensor that makes no sense may panic.
-    match catch_unwind(AssertUnwindSafe(|| solve(probe))) {
+    match quietly(|| solve(probe)) {
         Ok(Ok(facts)) => Ok(facts),
         Ok(Err(e)) => Ok(Facts { fault: Some(format!("{e:#}")), ..Facts::default() }),
         Err(panic) => Err(ImportError::Analysis { model: probe.graph().name().into(), reason: panic_text(&*panic) }),
@@ -78,6 +78,7 @@ fn solve(probe: &Model) -> TractResult<Facts> {
         let outputs = node.output.iter().filter(|it| !it.is_empty()).count();
         Ok((expand(BatchNorm { outputs }), vec![]))
     });
+    shapes::register(&mut onnx);
     onnx.op_register.insert("Attention", |_, node| Ok((expand(attention::Attention::new(node)?), vec![])));
     let probe = onnx.proto_model_for_read(&mut &*probe.encode())?;
     let parsed = onnx.parse(&probe, None)?;
@@ -106,13 +107,12 @@ pub fn checked_dims(dims: impl Iterator<Item = u64>) -> Option<Vec<u64>> {
     product.filter(|&it| it <= MOST).map(|_| dims)
 }
 
+/// The graph computes in f32 and i64: a model's doubles and 32-bit integers become those.
 fn dtype_of(ty: DatumType) -> Option<DType> {
     Some(match ty {
-        DatumType::F64 => DType::F64,
-        DatumType::F32 => DType::F32,
+        DatumType::F32 | DatumType::F64 => DType::F32,
         DatumType::F16 => DType::F16,
-        DatumType::I64 | DatumType::TDim => DType::I64,
-        DatumType::I32 => DType::I32,
+        DatumType::I64 | DatumType::I32 | DatumType::TDim => DType::I64,
         DatumType::U8 => DType::U8,
         DatumType::Bool => DType::Bool,
         _ => return None,

@@ -5,7 +5,7 @@ use crate::attrs::Attrs;
 
 /// Reshape, Flatten, Squeeze, Unsqueeze, Identity: the same elements with the axes that tract found.
 pub fn view(at: &mut At<'_, '_>) -> Result<(), Refused> {
-    let x = at.input(0)?;
+    let x = at.any(0)?;
     at.finish_reshaped(x)
 }
 
@@ -21,7 +21,7 @@ pub fn cast(at: &mut At<'_, '_>) -> Result<(), Refused> {
 
 /// Transpose: without a permutation it reverses the axes.
 pub fn transpose(at: &mut At<'_, '_>) -> Result<(), Refused> {
-    let x = at.input(0)?;
+    let x = at.any(0)?;
     let rank = at.dims(x).len() as i64;
     let perm = match at.int_list("perm") {
         perm if perm.is_empty() => (0..rank).rev().collect(),
@@ -33,7 +33,7 @@ pub fn transpose(at: &mut At<'_, '_>) -> Result<(), Refused> {
 
 /// Concat.
 pub fn concat(at: &mut At<'_, '_>) -> Result<(), Refused> {
-    let operands = (0..at.inputs()).map(|slot| at.input(slot)).collect::<Result<Vec<_>, _>>()?;
+    let operands = (0..at.inputs()).map(|slot| at.any(slot)).collect::<Result<Vec<_>, _>>()?;
     let Some(&first) = operands.first() else {
         return refuse("has no inputs");
     };
@@ -44,7 +44,7 @@ pub fn concat(at: &mut At<'_, '_>) -> Result<(), Refused> {
 
 /// Slice: bounds by attribute before opset 10, by input from then on; they may count from the end.
 pub fn slice(at: &mut At<'_, '_>) -> Result<(), Refused> {
-    let x = at.input(0)?;
+    let x = at.any(0)?;
     let dims: Vec<i64> = at.dims(x).iter().map(|&it| it as i64).collect();
     let starts = at.list("starts", 1, 10)?.unwrap_or_default();
     let ends = at.list("ends", 2, 10)?.unwrap_or_default();
@@ -75,7 +75,7 @@ pub fn slice(at: &mut At<'_, '_>) -> Result<(), Refused> {
 
 /// Split: one slice for each output.
 pub fn split(at: &mut At<'_, '_>) -> Result<(), Refused> {
-    let x = at.input(0)?;
+    let x = at.any(0)?;
     let dims: Vec<i64> = at.dims(x).iter().map(|&it| it as i64).collect();
     let axis = at.axis(at.int("axis", 0), dims.len())?;
     let mut start = 0;
@@ -122,7 +122,7 @@ pub fn pad(at: &mut At<'_, '_>) -> Result<(), Refused> {
 
 /// Expand: broadcasting to the shape that tract found.
 pub fn expand(at: &mut At<'_, '_>) -> Result<(), Refused> {
-    let (x, shape) = (at.input(0)?, at.output_dims(0)?);
+    let (x, shape) = (at.any(0)?, at.output_dims(0)?);
     let mut dims = at.dims(x);
     if dims == shape {
         at.finish(x);

@@ -3,9 +3,8 @@
 use super::node::{At, Refused, refuse};
 use crate::attrs::Attrs;
 use crate::graph::Value;
-use crate::ops::broadcast;
 
-/// MatMul: `linear` where the right side is made of weights alone.
+/// MatMul: `linear` where one side is a matrix of weights and the other one is data.
 pub fn mat_mul(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let (a, b) = (at.input(0)?, at.input(1)?);
     let (a_dims, b_dims) = (at.dims(a), at.dims(b));
@@ -17,46 +16,57 @@ pub fn mat_mul(at: &mut At<'_, '_>) -> Result<(), Refused> {
         at.make("linear", &[a, w], Attrs::new().with("transpose", transpose))?;
         return Ok(());
     }
-    let plain = Attrs::new().with("ta", 0).with("tb", 0);
-    // A missing row or column axis is there for the product only.
-    let a_full = if a_dims.len() == 1 { vec![1, a_dims[0]] } else { a_dims.clone() };
-    let b_full = if b_dims.len() == 1 { vec![b_dims[0], 1] } else { b_dims.clone() };
-    if a_full == a_dims && b_full.len() == 2 && 2 < a_full.len() {
-        let rows = a_full[..a_full.len() - 1].iter().product::<u64>();
-        let flat = reshaped(at, a, &[rows, a_full[a_full.len() - 1]], "rows")?;
-        let b = reshaped(at, b, &b_full, "column")?;
-        let y = at.emit("matmul", &[flat, b], plain, "flat")?;
-        return at.finish_reshaped(y);
+    if !at.is_data(a) && a_dims.len() == 2 {
+        return weight_on_the_left(at, a, b);
     }
-    let (a_lead, b_lead) = (&a_full[..a_full.len() - 2], &b_full[..b_full.len() - 2]);
-    let lead = broadcast(a_lead, b_lead).map_err(|e| Refused(e.to_string()))?;
-    let a = expanded(at, a, &a_full, &lead, "left")?;
-    let b = expanded(at, b, &b_full, &lead, "right")?;
-    if a_full == a_dims && b_full == b_dims {
-        at.make("matmul", &[a, b], plain)?;
+    // A missing row or column axis is there for the product only.
+    let a_full = if a_dims.len() == 1 { reshaped(at, a, &[1, a_dims[0]], "row")? } else { a };
+    let b_full = if b_dims.len() == 1 { reshaped(at, b, &[b_dims[0], 1], "column")? } else { b };
+    let ((a_full, ta), (b_full, tb)) = (unswapped(at, a_full), unswapped(at, b_full));
+    let attrs = Attrs::new().with("ta", ta).with("tb", tb);
+    if a_dims.len() != 1 && b_dims.len() != 1 {
+        at.make("matmul", &[a_full, b_full], attrs)?;
         return Ok(());
     }
-    let y = at.emit("matmul", &[a, b], plain, "full")?;
+    let y = at.emit("matmul", &[a_full, b_full], attrs, "full")?;
     at.finish_reshaped(y)
 }
 
-fn reshaped(at: &mut At<'_, '_>, value: Value, dims: &[u64], suffix: &str) -> Result<Value, Refused> {
-    if at.dims(value) == dims {
-        return Ok(value);
+/// `w x = (x' w')'`: so the sum over samples of the weight's gradient is part of one product.
+fn weight_on_the_left(at: &mut At<'_, '_>, w: Value, x: Value) -> Result<(), Refused> {
+    let rank = at.dims(x).len();
+    let (w, transpose) = untransposed(at, w, 1);
+    let attrs = Attrs::new().with("transpose", transpose);
+    if rank == 1 {
+        at.make("linear", &[x, w], attrs)?;
+        return Ok(());
     }
-    at.emit("reshape", &[value], Attrs::new().with("shape", dims), suffix)
+    let columns = match unswapped(at, x) {
+        (inner, 1) => inner,
+        _ => at.emit("transpose", &[x], Attrs::new().with("perm", swap(rank)), "columns")?,
+    };
+    let rows = at.emit("linear", &[columns, w], attrs, "rows")?;
+    at.make("transpose", &[rows], Attrs::new().with("perm", swap(rank)))?;
+    Ok(())
 }
 
-/// `value` as a stack of matrices `full`, broadcast to the leading axes `lead`.
-fn expanded(at: &mut At<'_, '_>, value: Value, full: &[u64], lead: &[u64], side: &str) -> Result<Value, Refused> {
-    let (leading, matrix) = full.split_at(full.len() - 2);
-    let ones = vec![1; lead.len() - leading.len()];
-    let stack = reshaped(at, value, &[&ones, leading, matrix].concat(), side)?;
-    let dims = [lead, matrix].concat();
-    if at.dims(stack) == dims {
-        return Ok(stack);
+/// A permutation that swaps the last two axes.
+fn swap(rank: usize) -> Vec<i64> {
+    let mut perm: Vec<i64> = (0..rank as i64).collect();
+    perm.swap(rank - 2, rank - 1);
+    perm
+}
+
+/// What `value` is a stack of transposed matrices of, and 1; itself and 0 where it is none.
+fn unswapped(at: &At<'_, '_>, value: Value) -> (Value, i64) {
+    match at.made_by(value, "transpose") {
+        Some((inner, attrs)) if attrs.ints("perm") == swap(at.dims(value).len()) => (inner, 1),
+        _ => (value, 0),
     }
-    at.emit("expand", &[stack], Attrs::new().with("shape", dims.as_slice()).with("scale", 1.0), &format!("{side}.all"))
+}
+
+fn reshaped(at: &mut At<'_, '_>, value: Value, dims: &[u64], suffix: &str) -> Result<Value, Refused> {
+    at.emit("reshape", &[value], Attrs::new().with("shape", dims), suffix)
 }
 
 /// Gemm: `alpha A' B' + beta C`.

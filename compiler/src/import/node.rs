@@ -9,7 +9,7 @@ use super::walk::Walk;
 use super::weights::{Source, Weight};
 use crate::attrs::Attrs;
 use crate::graph::{NodeId, Value};
-use crate::types::Type;
+use crate::types::{DType, Type};
 
 /// How an ONNX node becomes nodes of the graph. The rule binds the node's first output, or says why it cannot.
 pub type ImportRule = fn(&mut At<'_, '_>) -> Result<(), Refused>;
@@ -42,6 +42,16 @@ impl<'w, 'a> At<'w, 'a> {
     /// The ONNX operator.
     pub fn op_type(&self) -> &str {
         self.node.op_type()
+    }
+
+    /// The node as it stands in the model.
+    pub fn node(&self) -> &'w NodeProto {
+        self.node
+    }
+
+    /// Whether output `slot` is there.
+    pub fn makes(&self, slot: usize) -> bool {
+        !self.output_name(slot).is_empty()
     }
 
     /// Whether input `slot` is there.
@@ -83,6 +93,34 @@ impl<'w, 'a> At<'w, 'a> {
         }
     }
 
+    /// Input `slot` as a tensor of floats, integers or truths.
+    pub fn any(&mut self, slot: usize) -> Result<Value, Refused> {
+        let name = self.input_name(slot)?.to_string();
+        let value = self.walk.value(&name, Reading::Operand)?;
+        match self.walk.graph.ty(value) {
+            ty if ty.elements() == 0 => refuse(format!("reads `{name}`, which is empty: {ty}")),
+            Type::Dense { dtype: DType::F32 | DType::I64 | DType::Bool, .. } => Ok(value),
+            ty => refuse(format!("reads `{name}`, which is {ty}; f32, i64 and bool are supported")),
+        }
+    }
+
+    /// Input `slot` as a tensor of this element type.
+    pub fn input_of(&mut self, slot: usize, dtype: DType) -> Result<Value, Refused> {
+        let value = self.any(slot)?;
+        match self.walk.graph.ty(value) {
+            Type::Dense { dtype: found, .. } if *found == dtype => Ok(value),
+            ty => refuse(format!("reads `{}`, which is {ty}; {dtype} is needed", self.input_name(slot)?)),
+        }
+    }
+
+    /// Element type of a dense value in the graph.
+    pub fn dtype(&self, value: Value) -> Option<DType> {
+        match self.walk.graph.ty(value) {
+            Type::Dense { dtype, .. } => Some(*dtype),
+            _ => None,
+        }
+    }
+
     /// Input `slot` as integers that are known when compiling; none where it is absent.
     pub fn ints(&self, slot: usize) -> Result<Option<Vec<i64>>, Refused> {
         self.known(slot, self.walk.facts.ints(self.input_name(slot).unwrap_or_default()))
@@ -99,6 +137,21 @@ impl<'w, 'a> At<'w, 'a> {
             None => Ok(None),
             Some([value]) => Ok(Some((*value).into())),
             Some(values) => refuse(format!("takes one number as input {slot}, has {}", values.len())),
+        }
+    }
+
+    /// Input `slot` where it is a literal: one number that no weight went into, with no more axes than the other input,
+    /// so that the output has the other's shape.
+    pub fn literal(&self, slot: usize) -> Option<f64> {
+        let name = self.input_name(slot).ok()?;
+        let rank = |slot| Some(self.walk.facts.ty(self.input_name(slot).ok()?)?.rank());
+        let other = usize::from(slot == 0);
+        if !self.walk.is_constant(name) || rank(other)? < rank(slot)? {
+            return None;
+        }
+        match self.walk.facts.floats(name)?[..] {
+            [number] if number.is_finite() => Some(number.into()),
+            _ => None,
         }
     }
 
@@ -212,10 +265,35 @@ impl<'w, 'a> At<'w, 'a> {
         Ok(())
     }
 
+    /// Declares a constant of zeros on the way to the output.
+    pub fn zeros(&mut self, dims: &[u64], suffix: &str) -> Result<Value, Refused> {
+        let name = format!("{}.{suffix}", self.first_output());
+        if (1 << 29) < Type::f32(dims).elements() {
+            return refuse(format!("starts from {}, more than 2 GiB of zeros", Type::f32(dims)));
+        }
+        let weight = Weight { dims: dims.to_vec(), source: Source::Fill(0.0), initializer: None };
+        Ok(self.walk.declare(&name, "frozen", weight))
+    }
+
     /// Adds a node on the way to the output; returns its first result.
     pub fn emit(&mut self, op: &str, operands: &[Value], attrs: Attrs, suffix: &str) -> Result<Value, Refused> {
-        let name = format!("{}.{suffix}", self.output_name(0));
+        let name = format!("{}.{suffix}", self.first_output());
         self.walk.add(op, operands, attrs, &name)
+    }
+
+    /// Output 0 is all inputs taken together by `op`, from the first to the last.
+    pub fn fold(&mut self, op: &str) -> Result<(), Refused> {
+        let mut folded = self.input(0)?;
+        for slot in 1..self.inputs() {
+            let operands = [folded, self.input(slot)?];
+            if slot + 1 == self.inputs() {
+                self.make(op, &operands, Attrs::new())?;
+                return Ok(());
+            }
+            folded = self.emit(op, &operands, Attrs::new(), op)?;
+        }
+        self.finish(folded);
+        Ok(())
     }
 
     /// Adds the node that makes output 0; returns it.
@@ -274,6 +352,11 @@ impl<'w, 'a> At<'w, 'a> {
     fn input_name(&self, slot: usize) -> Result<&'w str, Refused> {
         let name = self.node.input.get(slot).map(String::as_str).filter(|it| !it.is_empty());
         name.ok_or_else(|| Refused(format!("lacks input {slot}")))
+    }
+
+    /// The first output that is there; what is on the way to it is called after it.
+    fn first_output(&self) -> &'w str {
+        self.node.output.iter().find(|it| !it.is_empty()).map_or("", String::as_str)
     }
 
     fn output_name(&self, slot: usize) -> &'w str {

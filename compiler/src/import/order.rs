@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use razorc_proto::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
 
+use super::versions::{NEWEST, OLDEST};
 use crate::error::ImportError;
 
 /// A node's name, or that of its first output where it has none.
@@ -15,16 +16,12 @@ pub fn label(node: &NodeProto) -> String {
 
 /// The version of the operator set; refuses what razorc cannot read at all.
 pub fn opset(model: &ModelProto) -> Result<i64, ImportError> {
-    let names: Vec<String> = model.functions.iter().map(|it| it.name().to_string()).collect();
-    if !names.is_empty() {
-        return Err(ImportError::Functions(names));
-    }
     if model.graph.as_ref().is_some_and(|it| !it.sparse_initializer.is_empty()) {
         return Err(ImportError::Sparse);
     }
     let ours = model.opset_import.iter().filter(|it| matches!(it.domain(), "" | "ai.onnx"));
     let opset = ours.map(|it| it.version()).max().unwrap_or(1);
-    if (7..=23).contains(&opset) { Ok(opset) } else { Err(ImportError::Opset(opset)) }
+    if (OLDEST..=NEWEST).contains(&opset) { Ok(opset) } else { Err(ImportError::Opset(opset)) }
 }
 
 /// The output that is trained: the first one.
@@ -44,6 +41,9 @@ pub fn live_nodes(graph: &GraphProto) -> Result<Vec<&NodeProto>, ImportError> {
     }
     let given: HashSet<&str> =
         graph.input.iter().map(|it| it.name()).chain(graph.initializer.iter().map(TensorProto::name)).collect();
+    if let Some(twice) = given.iter().find(|it| makers.contains_key(**it)) {
+        return Err(ImportError::MadeTwice(twice.to_string()));
+    }
     // Depth first, without recursion: a file can nest as deeply as it likes.
     let output = output_name(graph)?;
     if !makers.contains_key(output) && !given.contains(output) {

@@ -1,13 +1,20 @@
 //! Pooling over windows; over everything it is a reduction.
 
+use razorc_proto::onnx::NodeProto;
+
 use super::conv::window;
 use super::node::{At, Refused, refuse};
+use super::shapes::Attributes;
 use crate::attrs::Attrs;
+use crate::ops;
 
 /// MaxPool.
 pub fn max_pool(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let x = at.input(0)?;
-    let attrs = pool(at, &at.dims(x))?;
+    let attrs = pool(at.node(), &at.dims(x))?;
+    if at.makes(1) && at.int("storage_order", 0) != 0 {
+        return refuse("with storage_order is not supported");
+    }
     at.make("max_pool", &[x], attrs)?;
     Ok(())
 }
@@ -15,12 +22,7 @@ pub fn max_pool(at: &mut At<'_, '_>) -> Result<(), Refused> {
 /// AveragePool.
 pub fn avg_pool(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let x = at.input(0)?;
-    let attrs = pool(at, &at.dims(x))?;
-    if attrs.ints("dilations").iter().any(|&it| it != 1) {
-        return refuse("with dilations is not supported");
-    }
-    let attrs = attrs.only(&["kernel", "strides", "pads", "ceil"]);
-    let attrs = attrs.with("count_include_pad", at.int("count_include_pad", 0));
+    let attrs = pool(at.node(), &at.dims(x))?.with("count_include_pad", at.int("count_include_pad", 0));
     at.make("avg_pool", &[x], attrs)?;
     Ok(())
 }
@@ -29,27 +31,53 @@ pub fn avg_pool(at: &mut At<'_, '_>) -> Result<(), Refused> {
 pub fn global_max_pool(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let x = at.input(0)?;
     let dims = at.dims(x);
-    if !(3..=4).contains(&dims.len()) {
+    if dims.len() < 3 {
         return refuse(format!("of an input with {} axes is not supported", dims.len()));
     }
-    let (kernel, n) = (dims[2..].iter().map(|&it| it as i64).collect::<Vec<_>>(), dims.len() - 2);
-    let attrs = Attrs::new().with("kernel", kernel).with("strides", vec![1; n]).with("pads", vec![0; 2 * n]);
-    at.make("max_pool", &[x], attrs.with("dilations", vec![1; n]).with("ceil", 0))?;
-    Ok(())
+    let all: u64 = dims[2..].iter().product();
+    let flat = Attrs::new().with("shape", [dims[0], dims[1], all].as_slice());
+    let line = if dims.len() == 3 { x } else { at.emit("reshape", &[x], flat, "line")? };
+    let attrs = Attrs::new().with("kernel", vec![all as i64]).with("strides", vec![1]).with("pads", vec![0; 2]);
+    let attrs = attrs.with("dilations", vec![1]).with("ceil", 0);
+    if dims.len() == 3 {
+        at.make("max_pool", &[line], attrs)?;
+        return Ok(());
+    }
+    let most = at.emit("max_pool", &[line], attrs, "most")?;
+    at.finish_reshaped(most)
 }
 
-fn pool(at: &At<'_, '_>, dims: &[u64]) -> Result<Attrs, Refused> {
-    let kernel = at.int_list("kernel_shape");
-    if !(3..=4).contains(&dims.len()) || kernel.len() != dims.len() - 2 {
+/// Axis sizes after pooling x.
+pub fn pooled(node: &NodeProto, x: &[u64]) -> Result<Vec<u64>, Refused> {
+    let attrs = pool(node, x)?;
+    Ok([&x[..2], &windows(x, &attrs)?].concat())
+}
+
+fn windows(x: &[u64], attrs: &Attrs) -> Result<Vec<u64>, Refused> {
+    let kernel: Vec<u64> = attrs.ints("kernel").iter().map(|&it| it as u64).collect();
+    ops::window(&x[2..], &kernel, attrs, attrs.int_or("ceil", 0) != 0).map_err(|e| Refused(e.to_string()))
+}
+
+/// Attributes of a pooling, every window of which covers an element.
+pub(super) fn pool(node: &NodeProto, dims: &[u64]) -> Result<Attrs, Refused> {
+    let kernel = node.ints("kernel_shape");
+    if dims.len() < 3 || kernel.len() != dims.len() - 2 {
         return refuse(format!("of an input with {} axes by a kernel {kernel:?} is not supported", dims.len()));
     }
     if kernel.iter().any(|it| !(1..=1 << 31).contains(it)) {
         return refuse(format!("has the kernel {kernel:?}"));
     }
-    if at.int("storage_order", 0) != 0 {
-        return refuse("with storage_order is not supported");
+    let window = window(node, &dims[2..], &kernel)?;
+    let attrs = window.iter().fold(Attrs::new().with("kernel", kernel), |attrs, it| attrs.with(it.0, it.1.clone()));
+    let attrs = attrs.with("ceil", node.int("ceil_mode", 0));
+    let outputs = windows(dims, &attrs)?;
+    for (axis, (&input, &output)) in dims[2..].iter().zip(&outputs).enumerate() {
+        let list = |name: &str| attrs.ints(name)[axis] as u64;
+        let (begin, dilation) = (list("pads"), list("dilations"));
+        let first = begin <= dilation.saturating_mul(list("kernel") - 1) && (begin == 0 || dilation <= input);
+        if !first || begin + input <= (output - 1).saturating_mul(list("strides")) {
+            return refuse("has a window that lies wholly in the padding, which is not supported");
+        }
     }
-    let windows = window(at, &dims[2..], &kernel)?;
-    let attrs = windows.iter().fold(Attrs::new().with("kernel", kernel), |attrs, it| attrs.with(it.0, it.1.clone()));
-    Ok(attrs.with("ceil", at.int("ceil_mode", 0)))
+    Ok(attrs)
 }

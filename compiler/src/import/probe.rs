@@ -1,6 +1,7 @@
 //! A model small enough to analyse: without the weights, with every size of every input fixed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 
 use razorc_proto::onnx::attribute_proto::AttributeType;
 use razorc_proto::onnx::tensor_proto::DataType;
@@ -10,9 +11,10 @@ use razorc_proto::onnx::type_proto::{Tensor, Value as TypeValue};
 use razorc_proto::onnx::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
 };
-use razorc_proto::{Model, TensorData};
+use razorc_proto::{Model, TensorData, set_f32};
 
 use super::facts::checked_dims;
+use super::inline::subgraphs;
 use crate::error::ImportError;
 
 /// Float initializers with more elements are weights for sure; tract need not see them.
@@ -46,7 +48,9 @@ pub fn probe(model: &Model, sizes: &Sizes<'_>) -> Result<Probe, ImportError> {
     for tensor in &graph.initializer {
         let dims = weight_dims(tensor)?;
         if is_float(tensor) && !dims.is_empty() && SMALL < dims.iter().product() {
-            inputs.push(input(tensor.name(), tensor.data_type(), &dims));
+            inputs.push(input(tensor.name(), DataType::Float.into(), &dims));
+        } else if is_float(tensor) && tensor.data_type() != DataType::Float as i32 {
+            initializers.push(widened(tensor, model.folder())?);
         } else if tensor.external_data.is_empty() {
             initializers.push(tensor.clone());
         } else {
@@ -80,8 +84,21 @@ pub fn probe(model: &Model, sizes: &Sizes<'_>) -> Result<Probe, ImportError> {
     Ok(Probe { model: model.with_proto(proto), baked })
 }
 
+/// The f32 tensor that stands for one of another width.
+fn widened(tensor: &TensorProto, folder: Option<&Path>) -> Result<TensorProto, ImportError> {
+    let values = TensorData::decode(tensor, folder)?.to_f32()?;
+    let mut wide = TensorProto { data_type: Some(DataType::Float.into()), ..tensor.clone() };
+    set_f32(&mut wide, &values)?;
+    Ok(wide)
+}
+
 /// tract fills with f64 what a ConstantOfShape without a value means to fill with f32.
 fn with_fill(node: &NodeProto) -> NodeProto {
+    if subgraphs(node).next().is_some() {
+        // What is inside of loops and branches cannot be imported, so it need not be analysed.
+        let (input, output) = (node.input.clone(), node.output.clone());
+        return NodeProto { op_type: Some("Opaque".into()), input, output, ..NodeProto::default() };
+    }
     let mut node = node.clone();
     if node.op_type() == "ConstantOfShape" && node.attribute.is_empty() {
         let zero = TensorProto {

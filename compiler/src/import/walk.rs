@@ -8,6 +8,7 @@ use razorc_proto::onnx::{NodeProto, TensorProto};
 
 use super::Imported;
 use super::facts::Facts;
+use super::inline::{Obstacles, first_output};
 use super::node::{At, ImportRule, Refused};
 use super::order::{label, output_name};
 use super::probe::{is_float, real_inputs, weight_dims};
@@ -19,13 +20,14 @@ use crate::graph::{Graph, Phase, Value};
 use crate::ops;
 use crate::options::Options;
 use crate::step::scalar_step;
-use crate::types::Type;
+use crate::types::{DType, Type};
 
 /// State of the walk.
 pub struct Walk<'a> {
     pub model: &'a Model,
     pub opset: i64,
     pub facts: &'a Facts,
+    obstacles: &'a Obstacles,
     pub options: &'a Options,
     pub graph: Graph,
     roles: Roles,
@@ -43,7 +45,14 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(model: &'a Model, opset: i64, facts: &'a Facts, roles: Roles, options: &'a Options) -> Walk<'a> {
+    pub fn new(
+        model: &'a Model,
+        opset: i64,
+        facts: &'a Facts,
+        obstacles: &'a Obstacles,
+        roles: Roles,
+        options: &'a Options,
+    ) -> Walk<'a> {
         let initializers: HashMap<&str, &TensorProto> =
             model.graph().initializer.iter().map(|it| (it.name(), it)).collect();
         let weighty = initializers.values().filter(|it| is_float(it) && !it.dims.is_empty());
@@ -51,6 +60,7 @@ impl<'a> Walk<'a> {
             model,
             opset,
             facts,
+            obstacles,
             options,
             graph: Graph::new(model.graph().name()),
             roles,
@@ -102,11 +112,13 @@ impl<'a> Walk<'a> {
         if outputs.iter().all(|it| self.is_constant(it)) {
             return Ok(());
         }
-        let rule = rule(node);
+        let obstacle = self.obstacles.get(&first_output(node));
+        let rule = rule(node).filter(|_| obstacle.is_none());
         let known = |it: &&String| it.is_empty() || self.facts.ty(it).is_some() || self.values.contains_key(*it);
         let outcome = match rule {
             None => Err(Refused(match domain(node) {
-                "" => "is not supported".into(),
+                _ if obstacle.is_some() => obstacle.cloned().unwrap_or_default(),
+                "" => unsupported(node.op_type()),
                 domain => format!("of domain {domain} is not supported"),
             })),
             // What comes after a node that is refused has no shapes; that is not its own fault.
@@ -151,21 +163,28 @@ impl<'a> Walk<'a> {
         if let Some(value) = self.values.get(name) {
             return Ok(*value);
         }
-        let constant = match self.initializers.get(name) {
-            Some(tensor) => return self.declare_weight(name, tensor, reading),
-            None => self
-                .facts
-                .floats(name)
-                .ok_or_else(|| Refused(format!("reads `{name}`, which is no tensor of floats")))?,
+        if let Some(tensor) = self.initializers.get(name).filter(|it| is_float(it)) {
+            return self.declare_weight(name, tensor, reading);
+        }
+        let no_tensor = || Refused(format!("reads `{name}`, which is no tensor of floats, integers or truths"));
+        let ty = self.facts.ty(name).ok_or_else(no_tensor)?;
+        let (ints, floats) = (|| self.facts.ints(name), || self.facts.floats(name));
+        let source = match ty {
+            Type::Dense { dtype: DType::F32, .. } => floats().map(Source::Values),
+            Type::Dense { dtype: DType::I64, .. } => ints().map(Source::Integers),
+            Type::Dense { dtype: DType::Bool, .. } => {
+                ints().map(|it| Source::Truths(it.into_iter().map(|it| it != 0).collect()))
+            }
+            _ => None,
         };
-        let dims = self.facts.ty(name).map(|it| it.dims().to_vec()).unwrap_or_default();
-        Ok(self.declare(name, "frozen", Weight { dims, source: Source::Values(constant), initializer: None }))
+        let weight = Weight { dims: ty.dims().to_vec(), source: source.ok_or_else(no_tensor)?, initializer: None };
+        Ok(self.declare(name, "frozen", weight))
     }
 
     fn declare_weight(&mut self, name: &str, tensor: &TensorProto, reading: Reading) -> Result<Value, Refused> {
-        if tensor.data_type() != DataType::Float as i32 {
+        if !is_float(tensor) {
             let dtype = DataType::try_from(tensor.data_type()).map_or("?", |it| it.as_str_name());
-            return Err(Refused(format!("reads `{name}`, which is {dtype}; only FLOAT is supported")));
+            return Err(Refused(format!("reads `{name}`, which is {dtype}; only weights of floats are supported")));
         }
         let dims = weight_dims(tensor).map_err(|e| Refused(e.to_string()))?;
         let folder = self.model.folder().map(Into::into);
@@ -184,7 +203,7 @@ impl<'a> Walk<'a> {
 
     /// Declares a tensor that has values before the first step.
     pub fn declare(&mut self, name: &str, role: &str, weight: Weight) -> Value {
-        let value = self.graph.declare(role, name, Type::f32(&weight.dims));
+        let value = self.graph.declare(role, name, weight.ty());
         self.weights.insert(self.graph.name(value).to_string(), weight);
         self.values.insert(name.to_string(), value);
         value
@@ -234,13 +253,27 @@ fn is_mask(weight: &Weight) -> bool {
         _ => square(&weight.dims),
     };
     let counts = |&it: &f32| it == 0.0 || it <= -1e4;
-    shaped && weight.values().is_ok_and(|values| values.iter().all(counts) && values.iter().any(|&it| it != 0.0))
+    let masks = |values: Vec<f32>| values.iter().all(counts) && values.iter().any(|&it| it != 0.0);
+    shaped && weight.floats().is_ok_and(|it| it.is_some_and(masks))
 }
 
 fn rule(node: &NodeProto) -> Option<ImportRule> {
-    let rows = ops::all().flat_map(|it| it.import);
-    let found = rows.filter(|it| it.0 == node.op_type()).map(|it| it.1).next();
-    found.filter(|_| domain(node).is_empty())
+    let name = match domain(node) {
+        "" => node.op_type().to_string(),
+        domain => format!("{domain}.{}", node.op_type()),
+    };
+    ops::all().flat_map(|it| it.import).find(|it| it.0 == name).map(|it| it.1)
+}
+
+/// What is wrong with an operator that has no rule, and what to do about it.
+fn unsupported(op: &str) -> String {
+    let instead = match op {
+        "Loop" | "Scan" => ": nothing that repeats is; export the model with its loops unrolled",
+        "OptionalGetElement" | "OptionalHasElement" | "Optional" => ": only tensors are, no optional values",
+        _ if op.contains("Sequence") => ": only tensors are, no sequences of them",
+        _ => "",
+    };
+    format!("is not supported{instead}")
 }
 
 fn domain(node: &NodeProto) -> &str {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use razorc_proto::onnx::TensorProto;
 use razorc_proto::{TensorData, TensorError};
 
+use crate::types::{DType, Type};
+
 /// A weight or a constant tensor.
 #[derive(Debug, Clone)]
 pub struct Weight {
@@ -19,16 +21,20 @@ pub struct Weight {
 /// Where the values of a weight are.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// In the model, or in external data in the model's folder.
+    /// In the model, or in external data in the model's folder: floats.
     Model {
         /// As it is in the model.
         tensor: Box<TensorProto>,
         /// Of the model's file.
         folder: Option<PathBuf>,
     },
-    /// Here.
+    /// Floats, here.
     Values(Vec<f32>),
-    /// The same everywhere.
+    /// Integers, here.
+    Integers(Vec<i64>),
+    /// Truths, here.
+    Truths(Vec<bool>),
+    /// The same float everywhere.
     Fill(f32),
 }
 
@@ -38,12 +44,32 @@ impl Weight {
         Weight { dims: vec![values.len() as u64], source: Source::Values(values), initializer: None }
     }
 
-    /// The values, as many as `dims` says.
-    pub fn values(&self) -> Result<Vec<f32>, TensorError> {
-        match &self.source {
-            Source::Model { tensor, folder } => TensorData::decode(tensor, folder.as_deref())?.to_f32(),
-            Source::Values(values) => Ok(values.clone()),
-            Source::Fill(value) => Ok(vec![*value; self.dims.iter().product::<u64>() as usize]),
-        }
+    /// Type of the declaration.
+    pub fn ty(&self) -> Type {
+        let dtype = match self.source {
+            Source::Integers(_) => DType::I64,
+            Source::Truths(_) => DType::Bool,
+            Source::Model { .. } | Source::Values(_) | Source::Fill(_) => DType::F32,
+        };
+        Type::dense(dtype, &self.dims)
+    }
+
+    /// Values of floats, as many as `dims` says; none for integers and truths.
+    pub fn floats(&self) -> Result<Option<Vec<f32>>, TensorError> {
+        Ok(match &self.source {
+            Source::Model { tensor, folder } => Some(TensorData::decode(tensor, folder.as_deref())?.to_f32()?),
+            Source::Values(values) => Some(values.clone()),
+            Source::Fill(value) => Some(vec![*value; self.dims.iter().product::<u64>() as usize]),
+            Source::Integers(_) | Source::Truths(_) => None,
+        })
+    }
+
+    /// Little-endian elements, as many as `dims` says.
+    pub fn bytes(&self) -> Result<Vec<u8>, TensorError> {
+        Ok(match &self.source {
+            Source::Integers(values) => values.iter().flat_map(|it| it.to_le_bytes()).collect(),
+            Source::Truths(values) => values.iter().map(|&it| it.into()).collect(),
+            _ => self.floats()?.unwrap_or_default().iter().flat_map(|it| it.to_le_bytes()).collect(),
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Convolutions over one or two spatial axes.
+//! Convolutions over any number of spatial axes, and their transposes.
 
 use super::rules::{all_floats, dims, fail, shaped, sizes};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
@@ -20,13 +20,7 @@ pub const OPS: &[OpDef] = &[
         writes: nothing,
         lower: Lower::Instruction,
     },
-    OpDef::made("conv_input_grad", &["dx"], |operands, attrs| {
-        all_floats(operands, 2, 2)?;
-        let dx = shaped(attrs)?;
-        let y = conv(&[dx[0].clone(), operands[1].clone()], attrs)?;
-        dims(&operands[0], y[0].dims(), "dy")?;
-        Ok(dx)
-    }),
+    OpDef::made("conv_input_grad", &["dx"], input_grad),
     OpDef {
         estimates: &[(1, Estimate::Safe)],
         ..OpDef::made("conv_weight_grad", &["dw"], |operands, attrs| {
@@ -37,14 +31,35 @@ pub const OPS: &[OpDef] = &[
             Ok(dw)
         })
     },
+    OpDef {
+        name: "conv_transpose",
+        results: &["y"],
+        import: &[("ConvTranspose", rules::conv_transpose)],
+        shape: input_grad,
+        gradient: Gradient::Rule(transpose_vjp),
+        weight: Some(1),
+        estimates: &[],
+        batch: Batch::Keeps,
+        writes: nothing,
+        lower: Lower::Instruction,
+    },
+    OpDef {
+        estimates: &[(1, Estimate::Safe)],
+        ..OpDef::made("conv_transpose_weight_grad", &["dw"], |operands, attrs| {
+            all_floats(operands, 2, 2)?;
+            let dw = shaped(attrs)?;
+            let x = conv(&[operands[0].clone(), dw[0].clone()], attrs)?;
+            dims(&operands[1], x[0].dims(), "x")?;
+            Ok(dw)
+        })
+    },
 ];
 
 fn conv(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     all_floats(operands, 2, 3)?;
     let (x, w) = (operands[0].dims(), operands[1].dims());
-    let spatial = x.len().wrapping_sub(2);
-    if !(spatial == 1 || spatial == 2) || w.len() != x.len() {
-        return fail(format!("needs x and w of rank 3 or 4, has {x:?} and {w:?}"));
+    if x.len() < 3 || w.len() != x.len() {
+        return fail(format!("needs x and w of one rank, 3 or more, has {x:?} and {w:?}"));
     }
     let groups = attrs.int_or("groups", 1).max(1) as u64;
     let channels = w[1].saturating_mul(groups);
@@ -73,6 +88,27 @@ fn vjp(at: &mut Vjp<'_>) {
     if at.wants(2) {
         let channels = at.dims(w)[0];
         at.grad_per_channel(2, dy, channels);
+    }
+}
+
+fn input_grad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    all_floats(operands, 2, 2)?;
+    let dx = shaped(attrs)?;
+    let y = conv(&[dx[0].clone(), operands[1].clone()], attrs)?;
+    dims(&operands[0], y[0].dims(), "dy")?;
+    Ok(dx)
+}
+
+/// A transposed convolution is the input gradient of one, which is therefore its own input gradient.
+fn transpose_vjp(at: &mut Vjp<'_>) {
+    let (dy, x, w) = (at.cotangent(0), at.operand(0), at.operand(1));
+    let attrs = at.attrs().only(&["strides", "pads", "dilations", "groups"]);
+    if at.wants(0) {
+        at.grad(0, "conv", &[dy, w], attrs.clone());
+    }
+    if at.wants(1) {
+        let shape = at.dims(w);
+        at.grad(1, "conv_transpose_weight_grad", &[dy, x], attrs.with("shape", shape.as_slice()));
     }
 }
 

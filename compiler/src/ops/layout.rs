@@ -1,6 +1,6 @@
 //! Moving elements without arithmetic.
 
-use super::rules::{all_floats, arity, fail, shaped, sizes};
+use super::rules::{alike, arity, fail, sizes};
 use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -18,6 +18,7 @@ pub const OPS: &[OpDef] = &[
             ("Unsqueeze", rules::view),
             ("Identity", rules::view),
             ("Cast", rules::cast),
+            ("CastLike", rules::cast),
         ],
         shape: reshape,
         gradient: Gradient::Rule(|at| {
@@ -33,7 +34,11 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "transpose",
         results: &["y"],
-        import: &[("Transpose", rules::transpose)],
+        import: &[
+            ("Transpose", rules::transpose),
+            ("DepthToSpace", rules::depth_to_space),
+            ("SpaceToDepth", rules::space_to_depth),
+        ],
         shape: transpose,
         gradient: Gradient::Rule(|at| {
             let dy = at.cotangent(0);
@@ -44,7 +49,7 @@ pub const OPS: &[OpDef] = &[
         }),
         weight: None,
         estimates: &[],
-        batch: Batch::When(|_, attrs, together| together[0] && attrs.ints("perm").first() == Some(&0)),
+        batch: Batch::Moves(|_, attrs, axis| attrs.ints("perm").iter().position(|&it| it == axis as i64)),
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -72,16 +77,16 @@ pub const OPS: &[OpDef] = &[
         }),
         weight: None,
         estimates: &[],
-        batch: Batch::When(|operands, attrs, together| {
-            let whole = slice(operands, attrs).is_ok_and(|it| it[0].dims().first() == operands[0].dims().first());
-            together[0] && whole
+        batch: Batch::Moves(|operands, attrs, axis| {
+            let whole = slice(operands, attrs).is_ok_and(|it| it[0].dims()[axis] == operands[0].dims()[axis]);
+            whole.then_some(axis)
         }),
         writes: nothing,
         lower: Lower::Instruction,
     },
     OpDef::made("unslice", &["dx"], |operands, attrs| {
-        all_floats(operands, 1, 1)?;
-        shaped(attrs)
+        let dtype = alike(operands, 1, 1)?;
+        Ok(vec![Type::dense(dtype, &sizes(attrs, "shape")?)])
     }),
     OpDef {
         name: "pad",
@@ -124,18 +129,18 @@ fn reshape(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
 }
 
 fn transpose(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
-    all_floats(operands, 1, 1)?;
+    let dtype = alike(operands, 1, 1)?;
     let (x, perm) = (operands[0].dims(), sizes(attrs, "perm")?);
     let mut sorted = perm.clone();
     sorted.sort_unstable();
     if !sorted.into_iter().eq(0..x.len() as u64) {
         return fail(format!("{perm:?} does not permute the axes of {x:?}"));
     }
-    Ok(vec![Type::f32(&perm.iter().map(|&p| x[p as usize]).collect::<Vec<_>>())])
+    Ok(vec![Type::dense(dtype, &perm.iter().map(|&p| x[p as usize]).collect::<Vec<_>>())])
 }
 
 fn concat(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
-    all_floats(operands, 1, usize::MAX)?;
+    let dtype = alike(operands, 1, usize::MAX)?;
     let axis = attrs.int_or("axis", 0) as usize;
     let mut y = operands[0].dims().to_vec();
     if y.len() <= axis {
@@ -148,7 +153,7 @@ fn concat(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
         }
         y[axis] = y[axis].saturating_add(dims[axis]);
     }
-    Ok(vec![Type::f32(&y)])
+    Ok(vec![Type::dense(dtype, &y)])
 }
 
 fn concat_vjp(at: &mut Vjp<'_>) {
@@ -167,7 +172,7 @@ fn concat_vjp(at: &mut Vjp<'_>) {
 }
 
 fn slice(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
-    all_floats(operands, 1, 1)?;
+    let dtype = alike(operands, 1, 1)?;
     let x = operands[0].dims();
     let (starts, ends, steps) = (sizes(attrs, "starts")?, sizes(attrs, "ends")?, sizes(attrs, "steps")?);
     if [&starts, &ends, &steps].iter().any(|it| it.len() != x.len()) {
@@ -179,15 +184,15 @@ fn slice(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
         }
         Ok((ends[axis] - starts[axis]).div_ceil(steps[axis]))
     });
-    Ok(vec![Type::f32(&y.collect::<Result<Vec<_>, _>>()?)])
+    Ok(vec![Type::dense(dtype, &y.collect::<Result<Vec<_>, _>>()?)])
 }
 
 fn pad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
-    all_floats(operands, 1, 1)?;
+    let dtype = alike(operands, 1, 1)?;
     let (x, pads) = (operands[0].dims(), sizes(attrs, "pads")?);
     if pads.len() != 2 * x.len() {
         return fail(format!("needs {} pads, has {}", 2 * x.len(), pads.len()));
     }
     let padded = |axis: usize| x[axis].saturating_add(pads[axis] + pads[axis + x.len()]);
-    Ok(vec![Type::f32(&(0..x.len()).map(padded).collect::<Vec<_>>())])
+    Ok(vec![Type::dense(dtype, &(0..x.len()).map(padded).collect::<Vec<_>>())])
 }

@@ -1,9 +1,10 @@
 //! `y = x · w + b` and products of two activations.
 
-use super::rules::{all_floats, dims, fail};
+use super::rules::{all_floats, broadcast, dims, fail};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
+use crate::graph::Value;
 use crate::import::rules;
 use crate::types::Type;
 
@@ -11,7 +12,13 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "linear",
         results: &["y"],
-        import: &[("MatMul", rules::mat_mul), ("Gemm", rules::gemm)],
+        import: &[
+            ("MatMul", rules::mat_mul),
+            ("Gemm", rules::gemm),
+            ("LSTM", rules::lstm),
+            ("GRU", rules::gru),
+            ("RNN", rules::rnn),
+        ],
         shape: linear,
         gradient: Gradient::Rule(linear_vjp),
         weight: Some(1),
@@ -25,13 +32,21 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "matmul",
         results: &["y"],
-        import: &[],
+        import: &[("Einsum", rules::einsum)],
         shape: matmul,
         gradient: Gradient::Rule(matmul_vjp),
         weight: None,
-        estimates: &[],
+        estimates: &[(0, Estimate::Published), (1, Estimate::Published)],
         batch: Batch::When(|operands, attrs, together| {
-            together[0] && (2 < operands[0].rank() || attrs.int_or("ta", 0) == 0)
+            let rank = operands[0].rank().max(operands[1].rank());
+            if rank == 2 {
+                return together[0] && attrs.int_or("ta", 0) == 0;
+            }
+            // The outermost axis is that of an operand which has it in full.
+            let size = operands.iter().filter(|it| it.rank() == rank).map(|it| it.dims()[0]).max();
+            (0..2).any(|slot| {
+                together[slot] && operands[slot].rank() == rank && operands[slot].dims().first() == size.as_ref()
+            })
         }),
         writes: nothing,
         lower: Lower::Instruction,
@@ -89,19 +104,15 @@ fn linear_weight_grad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, Sha
 fn matmul(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     all_floats(operands, 2, 2)?;
     let (a, b) = (operands[0].dims(), operands[1].dims());
-    if a.len() < 2 || a.len() != b.len() || a[..a.len() - 2] != b[..b.len() - 2] {
-        return fail(format!("{a:?} and {b:?} have other leading axes"));
-    }
-    let batch = a.len() - 2;
-    let ends = |dims: &[u64], flip: bool| {
-        if flip { (dims[1], dims[0]) } else { (dims[0], dims[1]) }
+    let ([a_lead @ .., a0, a1], [b_lead @ .., b0, b1]) = (a, b) else {
+        return fail(format!("needs matrices or stacks of them, has {a:?} and {b:?}"));
     };
-    let (m, k) = ends(&a[batch..], attrs.int_or("ta", 0) != 0);
-    let (inner, n) = ends(&b[batch..], attrs.int_or("tb", 0) != 0);
+    let (m, k) = if attrs.int_or("ta", 0) != 0 { (*a1, *a0) } else { (*a0, *a1) };
+    let (inner, n) = if attrs.int_or("tb", 0) != 0 { (*b1, *b0) } else { (*b0, *b1) };
     if k != inner {
         return fail(format!("{a:?} and {b:?} do not multiply"));
     }
-    Ok(vec![Type::f32(&[&a[..batch], &[m, n]].concat())])
+    Ok(vec![Type::f32(&[&broadcast(a_lead, b_lead)?[..], &[m, n]].concat())])
 }
 
 fn matmul_vjp(at: &mut Vjp<'_>) {
@@ -109,15 +120,35 @@ fn matmul_vjp(at: &mut Vjp<'_>) {
     let (ta, tb) = (at.attrs().int_or("ta", 0), at.attrs().int_or("tb", 0));
     let flags = |ta: i64, tb: i64| Attrs::new().with("ta", ta).with("tb", tb);
     if at.wants(0) {
-        match ta {
-            0 => at.grad(0, "matmul", &[dy, b], flags(0, 1 - tb)),
-            _ => at.grad(0, "matmul", &[b, dy], flags(tb, 1)),
-        }
+        let full = match ta {
+            0 => at.emit("matmul", &[dy, b], flags(0, 1 - tb), 0),
+            _ => at.emit("matmul", &[b, dy], flags(tb, 1), 0),
+        };
+        at.grad_reduced(0, full);
     }
-    if at.wants(1) {
-        match tb {
-            0 => at.grad(1, "matmul", &[a, dy], flags(1 - ta, 0)),
-            _ => at.grad(1, "matmul", &[dy, a], flags(1, ta)),
-        }
+    if !at.wants(1) {
+        return;
     }
+    // Where one matrix on the right meets a stack of which the rows lie together, its gradient is one product.
+    let (a_dims, b_dims, dy_dims) = (at.dims(a), at.dims(b), at.dims(dy));
+    let alone = b_dims[..b_dims.len() - 2].iter().all(|&it| it == 1);
+    let (a, dy) = match ta == 0 && alone && 2 < a_dims.len() && a_dims.len() == dy_dims.len() {
+        true => (flat(at, a, &a_dims), flat(at, dy, &dy_dims)),
+        false => (a, dy),
+    };
+    let full = match tb {
+        0 => at.emit("matmul", &[a, dy], flags(1 - ta, 0), 1),
+        _ => at.emit("matmul", &[dy, a], flags(1, ta), 1),
+    };
+    if at.dims(full).len() < b_dims.len() {
+        at.grad(1, "reshape", &[full], Attrs::new().with("shape", b_dims.as_slice()));
+    } else {
+        at.grad_reduced(1, full);
+    }
+}
+
+/// A stack of matrices as one matrix of all their rows.
+fn flat(at: &mut Vjp<'_>, value: Value, dims: &[u64]) -> Value {
+    let (columns, rows) = (dims[dims.len() - 1], dims[..dims.len() - 1].iter().product());
+    at.emit("reshape", &[value], Attrs::new().with("shape", [rows, columns].as_slice()), 1)
 }

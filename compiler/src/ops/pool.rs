@@ -38,7 +38,11 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "avg_pool",
         results: &["y"],
-        import: &[("AveragePool", rules::avg_pool)],
+        import: &[
+            ("AveragePool", rules::avg_pool),
+            ("LpPool", rules::lp_pool),
+            ("GlobalLpPool", rules::global_lp_pool),
+        ],
         shape: avg_pool,
         gradient: Gradient::Rule(|at| {
             let dy = at.cotangent(0);

@@ -1,6 +1,6 @@
 //! Sums and means, and their inverse, expansion.
 
-use super::rules::{all_floats, broadcast, dims, fail, shaped, sizes};
+use super::rules::{alike, all_floats, broadcast, dims, fail, shaped, sizes};
 use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -80,10 +80,9 @@ fn reduce(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
 }
 
 fn expand(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
-    all_floats(operands, 1, 1)?;
-    let y = shaped(attrs)?;
-    dims(&y[0], &broadcast(operands[0].dims(), y[0].dims())?, "the broadcast shape")?;
-    Ok(y)
+    let y = Type::dense(alike(operands, 1, 1)?, &sizes(attrs, "shape")?);
+    dims(&y, &broadcast(operands[0].dims(), y.dims())?, "the broadcast shape")?;
+    Ok(vec![y])
 }
 
 fn expand_grad(at: &mut Vjp<'_>, scale: f64) {

@@ -38,6 +38,19 @@ pub fn all_floats(operands: &[Type], least: usize, most: usize) -> Result<(), Sh
     floats(operands, &slots)
 }
 
+/// Checks the number of operands, all dense and of one element type; returns it.
+pub fn alike(operands: &[Type], least: usize, most: usize) -> Result<DType, ShapeError> {
+    arity(operands, least, most)?;
+    let Some(Type::Dense { dtype, .. }) = operands.first() else {
+        return fail("needs dense operands");
+    };
+    let same = |it: &Type| matches!(it, Type::Dense { dtype: other, .. } if other == dtype);
+    match operands.iter().position(|it| !same(it)) {
+        Some(slot) => fail(format!("operand {slot} must be dense {dtype} as operand 0 is")),
+        None => Ok(*dtype),
+    }
+}
+
 /// Checks that an operand is a bit mask of these dims.
 pub fn mask(operand: &Type, dims: &[u64]) -> Result<(), ShapeError> {
     match operand {

@@ -21,8 +21,19 @@ use crate::types::Type;
 pub struct Decision {
     /// Name of the saved value.
     pub value: String,
-    /// The fraction pruned, or why it is saved whole.
-    pub outcome: Result<Sparsity, Whole>,
+    /// What is saved of it, or why it is saved whole.
+    pub outcome: Result<Saved, Whole>,
+}
+
+/// What is saved of a tensor instead of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// All but this fraction of each sample.
+    Pruned(Sparsity),
+    /// So many bits an element, of an activation's slope at it.
+    Coded(u64),
+    /// All of it, rounded to 16 bits.
+    Rounded,
 }
 
 /// Why a tensor is saved whole.
@@ -38,8 +49,6 @@ pub enum Whole {
     Stem,
     /// The last layer's input.
     Classifier,
-    /// What the last normalization reads.
-    LastNorm,
     /// Sparsity 0 was asked for.
     Asked,
     /// A packed copy would not be smaller.
@@ -54,35 +63,38 @@ impl fmt::Display for Whole {
             Whole::BatchInside => "its samples do not lie together",
             Whole::Stem => "the first layer reads it",
             Whole::Classifier => "the last layer reads it",
-            Whole::LastNorm => "the last normalization reads it",
             Whole::Asked => "as was asked for",
             Whole::NotSmaller => "a pruned copy would not be smaller",
         })
     }
 }
 
-/// Replaces saved tensors by pruned copies where that is allowed and smaller; says what it did.
-pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
+/// Replaces saved tensors by pruned copies where that is allowed and smaller.
+pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) {
+    for (saved, outcome) in outcomes(graph, razor, batch) {
+        if let Ok(sparsity) = outcome {
+            prune(graph, saved, sparsity, razor, batch);
+        }
+    }
+}
+
+/// What the pass makes of every saved tensor of a graph.
+pub fn decisions(graph: &Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
+    let named = |(saved, outcome): (Value, Result<Sparsity, Whole>)| {
+        let value = graph.name(saved).to_string();
+        Decision { value, outcome: outcome.map(Saved::Pruned) }
+    };
+    outcomes(graph, razor, batch).into_iter().map(named).collect()
+}
+
+fn outcomes(graph: &Graph, razor: &Razor, batch: u64) -> Vec<(Value, Result<Sparsity, Whole>)> {
     let globs: Vec<(GlobMatcher, Sparsity)> = razor
         .sparsity_for
         .iter()
         .filter_map(|(glob, sparsity)| Some((Glob::new(glob).ok()?.compile_matcher(), *sparsity)))
         .collect();
     let facts = Facts::new(graph, batch);
-    let decisions: Vec<(Value, Decision)> = graph
-        .saves()
-        .into_iter()
-        .map(|saved| {
-            let outcome = decide(graph, saved, razor, &globs, &facts);
-            (saved, Decision { value: graph.name(saved).to_string(), outcome })
-        })
-        .collect();
-    for (saved, decision) in &decisions {
-        if let Ok(sparsity) = decision.outcome {
-            prune(graph, *saved, sparsity, razor, batch);
-        }
-    }
-    decisions.into_iter().map(|it| it.1).collect()
+    graph.saves().into_iter().map(|saved| (saved, decide(graph, saved, razor, &globs, &facts))).collect()
 }
 
 /// What decisions need to know of the whole graph.
@@ -91,10 +103,8 @@ struct Facts {
     together: HashSet<Value>,
     /// Values that no layer with weights lies before.
     before_layers: HashSet<Value>,
-    /// Values that no layer with weights lies after, their own reader apart.
-    after_layers: HashSet<Value>,
-    /// Values that no layer but the last ones lies after.
-    before_last: HashSet<Value>,
+    /// Values that lead to nothing but the last layer.
+    into_last: HashSet<Value>,
 }
 
 impl Facts {
@@ -108,32 +118,37 @@ impl Facts {
             }
         }
         let mut after_layers = HashSet::new();
+        let mut into_last = HashSet::new();
         for node in graph.phase(Phase::Forward).rev() {
             for value in graph.results(node) {
-                let last = |it: &(NodeId, usize)| {
-                    graph.node(it.0).phase != Phase::Forward
-                        || !is_layer(it.0) && graph.results(it.0).iter().all(|it| after_layers.contains(it))
+                let readers = forward_readers(graph, value);
+                let behind = |it: &NodeId| read(graph, *it).iter().all(|it| after_layers.contains(it));
+                let into = |it: &NodeId| match (is_layer(*it), &read(graph, *it)[..]) {
+                    (true, _) => behind(it),
+                    (false, []) => false,
+                    (false, results) => results.iter().all(|it| into_last.contains(it)),
                 };
-                if graph.readers(value).iter().all(last) {
+                let after = readers.iter().all(|it| !is_layer(*it) && behind(it));
+                if !readers.is_empty() && readers.iter().all(into) {
+                    into_last.insert(value);
+                }
+                if after {
                     after_layers.insert(value);
                 }
             }
         }
-        let mut before_last = after_layers.clone();
-        for node in graph.phase(Phase::Forward).rev() {
-            for value in graph.results(node) {
-                let towards_end = |it: &(NodeId, usize)| {
-                    let results = graph.results(it.0);
-                    let end = if is_layer(it.0) { &after_layers } else { &before_last };
-                    graph.node(it.0).phase != Phase::Forward || results.iter().all(|it| end.contains(it))
-                };
-                if graph.readers(value).iter().all(towards_end) {
-                    before_last.insert(value);
-                }
-            }
-        }
-        Facts { batch, together: samples::together(graph, batch), before_layers, after_layers, before_last }
+        Facts { batch, together: samples::together(graph, batch), before_layers, into_last }
     }
+}
+
+fn forward_readers(graph: &Graph, value: Value) -> Vec<NodeId> {
+    let readers = graph.readers(value).into_iter().map(|it| it.0);
+    readers.filter(|it| graph.node(*it).phase == Phase::Forward).collect()
+}
+
+/// Results that the forward phase reads.
+fn read(graph: &Graph, node: NodeId) -> Vec<Value> {
+    graph.results(node).into_iter().filter(|it| !forward_readers(graph, *it).is_empty()).collect()
 }
 
 fn is_weight(graph: &Graph, value: Value) -> bool {
@@ -156,19 +171,13 @@ fn decide(
     if !facts.together.contains(&saved) {
         return Err(Whole::BatchInside);
     }
-    let ends = razor.ends || razor.reference && !razor.reference_body;
-    if !ends && facts.before_layers.contains(&saved) {
+    if !razor.ends && facts.before_layers.contains(&saved) {
         return Err(Whole::Stem);
     }
-    let layers = layers(graph, saved);
-    let last = |it: &(NodeId, Value)| graph.results(it.0).iter().all(|it| facts.after_layers.contains(it));
-    if !ends && !layers.is_empty() && layers.iter().all(last) {
+    if !razor.ends && facts.into_last.contains(&saved) {
         return Err(Whole::Classifier);
     }
-    if !ends && layers.is_empty() && facts.before_last.contains(&saved) && read_by_norm(graph, saved) {
-        return Err(Whole::LastNorm);
-    }
-    let sparsity = sparsity_of(graph, &layers, razor, globs);
+    let sparsity = sparsity_of(graph, &layers(graph, saved), razor, globs);
     if sparsity == Sparsity::default() {
         return Err(Whole::Asked);
     }
@@ -180,36 +189,37 @@ fn decide(
 
 /// Whether every backward reader takes an estimate, views seen through.
 fn accepts_estimate(graph: &Graph, value: Value, razor: &Razor) -> bool {
-    let accepted = |it| match it {
+    let allowed = |estimate| match estimate {
         Estimate::Safe => true,
-        Estimate::Forced => razor.smooth,
-        Estimate::Reference => razor.smooth || razor.reference,
+        Estimate::Forced | Estimate::Slope(_) => razor.smooth,
+        Estimate::Published => razor.smooth || razor.reference,
     };
-    graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Backward).all(|(reader, slot)| {
+    readers(graph, value, Phase::Backward).into_iter().all(|(reader, slot)| {
         let op = graph.node(reader).op;
-        match op.lower {
-            Lower::View => accepts_estimate(graph, Value { node: reader, result: 0 }, razor),
-            _ => op.estimate(slot).is_some_and(accepted),
-        }
-    })
-}
-
-/// Whether a gradient of normalization reads a value, views seen through.
-fn read_by_norm(graph: &Graph, value: Value) -> bool {
-    graph.readers(value).into_iter().any(|(reader, _)| match graph.node(reader).op {
-        op if op.lower == Lower::View => read_by_norm(graph, Value { node: reader, result: 0 }),
-        op => graph.node(reader).phase == Phase::Backward && ops::family(op) == "row_norm",
+        op.lower == Lower::View || op.estimate(slot).is_some_and(allowed)
     })
 }
 
 /// Layers that read a value in the forward phase, views seen through, each with its weight.
 fn layers(graph: &Graph, value: Value) -> Vec<(NodeId, Value)> {
-    let readers = graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Forward);
-    let found = readers.flat_map(|(reader, _)| match graph.node(reader).op {
-        op if op.lower == Lower::View => layers(graph, Value { node: reader, result: 0 }),
-        op => op.weight.map(|slot| (reader, graph.operands(reader)[slot])).into_iter().collect(),
-    });
-    found.collect()
+    let readers = readers(graph, value, Phase::Forward).into_iter();
+    readers.filter_map(|(it, _)| Some((it, graph.operands(it)[graph.node(it).op.weight?]))).collect()
+}
+
+/// Nodes of one phase that read a value, and views of it in that phase; those too that make such views.
+fn readers(graph: &Graph, value: Value, phase: Phase) -> Vec<(NodeId, usize)> {
+    let mut found: Vec<(NodeId, usize)> = vec![];
+    // Without recursion: a file can have as many views of views as it likes.
+    let mut values = vec![value];
+    while let Some(value) = values.pop() {
+        for reader in graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == phase) {
+            if graph.node(reader.0).op.lower == Lower::View {
+                values.push(Value { node: reader.0, result: 0 });
+            }
+            found.push(reader);
+        }
+    }
+    found
 }
 
 /// The smallest fraction that any reading layer asks for.
@@ -268,13 +278,9 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
 }
 
 /// The forward node after which nobody in that phase needs the value or a view of it; none for an unread input.
-fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
+pub(super) fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
     let own = (graph.node(value.node).phase == Phase::Forward).then_some(value.node);
-    let readers = graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Forward);
-    let later = readers.filter_map(|(reader, _)| match graph.node(reader).op.lower {
-        Lower::View => last_forward(graph, Value { node: reader, result: 0 }),
-        _ => Some(reader),
-    });
+    let later = readers(graph, value, Phase::Forward).into_iter().map(|it| it.0);
     own.into_iter().chain(later).max_by_key(|&it| graph.position(it))
 }
 

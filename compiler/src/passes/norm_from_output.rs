@@ -52,20 +52,28 @@ struct Norm {
     grad: NodeId,
 }
 
-/// Rewrites gradients of normalization where that saves memory; says what it did.
-pub fn run(graph: &mut Graph, razor: &Razor) -> Vec<Decision> {
+/// Rewrites gradients of normalization where that saves memory.
+pub fn run(graph: &mut Graph, razor: &Razor) {
+    for (norm, outcome) in outcomes(graph, razor) {
+        if outcome.is_ok() {
+            rewrite(graph, &norm);
+        }
+    }
+}
+
+/// What the pass makes of every normalization of a graph.
+pub fn decisions(graph: &Graph, razor: &Razor) -> Vec<Decision> {
+    let name = |norm: &Norm| graph.name(Value { node: norm.forward, result: 0 }).to_string();
+    outcomes(graph, razor).into_iter().map(|(norm, outcome)| Decision { norm: name(&norm), outcome }).collect()
+}
+
+fn outcomes(graph: &Graph, razor: &Razor) -> Vec<(Norm, Result<(), Input>)> {
     let norms = norms(graph);
     let told: Vec<Result<(), Input>> = norms.iter().map(|it| tells(graph, it, razor)).collect();
     let may: HashSet<NodeId> = norms.iter().zip(&told).filter(|it| it.1.is_ok()).map(|it| it.0.grad).collect();
     let outcomes: Vec<Result<(), Input>> =
         norms.iter().zip(told).map(|(norm, told)| told.and_then(|()| frees(graph, norm, &may))).collect();
-    for (norm, outcome) in norms.iter().zip(&outcomes) {
-        if outcome.is_ok() {
-            rewrite(graph, norm);
-        }
-    }
-    let name = |norm: &Norm| graph.name(Value { node: norm.forward, result: 0 }).to_string();
-    norms.iter().zip(outcomes).map(|(norm, outcome)| Decision { norm: name(norm), outcome }).collect()
+    norms.into_iter().zip(outcomes).collect()
 }
 
 fn norms(graph: &Graph) -> Vec<Norm> {

@@ -9,7 +9,7 @@ use razorc_proto::onnx::{AttributeProto, GraphProto, ValueInfoProto};
 
 use super::{Fresh, edit};
 use crate::error::PrepareError;
-use crate::import::{output_name, real_inputs, shapes, typed};
+use crate::import::{output_name, real_inputs, shapes, typed, values_read};
 
 /// Keeps what `value` depends on and classifies that: mean over space where it has any, then Gemm.
 pub fn graft(model: &mut Model, value: &str, classes: u64, fresh: &mut Fresh) -> Result<(), PrepareError> {
@@ -61,7 +61,7 @@ fn keep_only(graph: &mut GraphProto, value: &str) {
         let before = needed.len();
         for node in graph.node.iter().rev() {
             if node.output.iter().any(|it| needed.contains(it)) {
-                needed.extend(node.input.iter().filter(|it| !it.is_empty()).cloned());
+                needed.extend(values_read(node).into_iter().map(String::from));
             }
         }
         if needed.len() == before {

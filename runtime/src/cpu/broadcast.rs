@@ -5,6 +5,7 @@ use super::chunks::{CHUNK, each};
 use super::elementwise::{map_slice, zip_slice};
 use super::nest::Nest;
 use super::wide::wide;
+use crate::arena::Element;
 use crate::kernels::elementwise::Broadcast;
 use crate::kernels::reduce::Expand;
 use crate::pool::Pool;
@@ -33,17 +34,17 @@ pub fn prelu_input_grad(pool: &Pool, sizes: &Broadcast, [dy, slope]: [&[f32]; 2]
     each(pool, dx, CHUNK, |idx, dx| keep_slice(&dy[idx * CHUNK..], &mask[idx * CHUNK / 64..], dx));
 }
 
-/// y = x * scale, x being repeated along the axes where it has no stride.
-pub fn expand(pool: &Pool, expand: &Expand, x: &[f32], y: &mut [f32]) {
-    let (nest, scale) = (Nest::over(&expand.dims, [&expand.strides]), expand.scale as f32);
+/// y = f(x), x being repeated along the axes where it has no stride.
+pub fn expand<T: Element>(pool: &Pool, expand: &Expand, x: &[T], y: &mut [T], f: impl Fn(T) -> T + Copy + Sync) {
+    let nest = Nest::over(&expand.dims, [&expand.strides]);
     let [stride] = nest.inner_strides();
     each(pool, y, CHUNK, |idx, y| {
         let mut done = 0;
         nest.runs(idx * CHUNK..idx * CHUNK + y.len(), |[at], n| {
             let y = &mut y[done..][..n];
             match stride {
-                0 => y.fill(x[at] * scale),
-                _ => map_slice(&x[at..][..n], y, |x| x * scale),
+                0 => y.fill(f(x[at])),
+                _ => map_slice(&x[at..][..n], y, f),
             }
             done += n;
         });

@@ -1,8 +1,8 @@
 //! Which function runs which kernel, on which operands and results.
 
 use super::{
-    activation, attention, broadcast, channels, conv, dropout, elementwise, layout, linear, loss, lrn, norm, optimizer,
-    pack, pool2d, reduce, row_norm, softmax, topk,
+    activation, attention, binary, broadcast, conv, dropout, elementwise, layout, linear, loss, lrn, norm, optimizer,
+    pack, pool2d, reduce, resize, row_norm, slope, softmax, topk, unary, volume,
 };
 use crate::arena::{Element, Step};
 use crate::kernels::Kernel;
@@ -10,6 +10,31 @@ use crate::kernels::loss::CrossEntropy;
 use crate::kernels::optimizer::{Adam, Sgd};
 use crate::kernels::row_norm::{RowNorm, Rows};
 use crate::pool::{Pool, Team};
+use crate::types::DType;
+
+/// Says `$body` for the element type of a tensor.
+macro_rules! each_type {
+    ($element:expr, $T:ident => $body:expr) => {
+        match $element {
+            DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            DType::U8 | DType::Bool => {
+                type $T = u8;
+                $body
+            }
+        }
+    };
+}
 
 /// Runs one instruction.
 pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
@@ -45,8 +70,6 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::BatchNormScaleGrad(it) => norm::batch_norm_scale_grad(pool, it, operands(step), y()),
         Kernel::BatchNormTrain(it) => norm::batch_norm_train(pool, it, operands(step), results(step)),
         Kernel::BatchNormTrainGrad(it) => norm::batch_norm_train_grad(pool, it, operands(step), results(step)),
-        Kernel::ScaleShift(it) => channels::scale_shift(pool, it, operands(step), y()),
-        Kernel::ScaleChannels(it) => channels::scale_channels(pool, it, operands(step), y()),
         Kernel::Lrn(it) => lrn::lrn(pool, it, x(0), y()),
         Kernel::LrnGrad(it) => lrn::lrn_grad(pool, it, operands(step), y()),
         Kernel::Relu(_) => activation::relu(pool, x(0), any(step, 0), any(step, 1)),
@@ -67,14 +90,32 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::Mul(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a * b),
         Kernel::Div(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a / b),
         Kernel::Scale(it) => elementwise::scale(pool, it, x(0), y()),
+        Kernel::Unary(it) => unary::unary(pool, it, x(0), y()),
+        Kernel::UnaryGrad(it) => unary::grad(pool, it.function, operands(step), y()),
+        Kernel::Binary(it) => binary::binary(pool, it, operands(step), y()),
+        Kernel::SlopeCodes(it) => slope::slope_codes(pool, it, x(0), step.result(0)),
+        Kernel::ScaleByCodes(it) => slope::scale_by_codes(pool, it, x(0), bits(1), y()),
+        Kernel::Gap(it) => activation::gap(pool, it, x(0), any(step, 0), any(step, 1)),
         Kernel::MaskedScale(it) => elementwise::masked_scale(pool, it, x(0), bits(1), y()),
         Kernel::Dropout(it) => dropout::dropout(pool, it, x(0), x(1)[0], any(step, 0), any(step, 1)),
         Kernel::Reduce(it) => reduce::reduce(pool, it, x(0), y()),
-        Kernel::Expand(it) => broadcast::expand(pool, it, x(0), y()),
-        Kernel::Copy(_) => layout::copy(pool, x(0), y()),
-        Kernel::StridedRead(it) => layout::strided_read(pool, it, x(0), y()),
-        Kernel::StridedWrite(it) => layout::strided_write(pool, it, x(0), y()),
-        Kernel::Concat(it) => layout::concat(pool, it, x, y()),
+        Kernel::Expand(it) if it.element == DType::F32 => {
+            let scale = it.scale as f32;
+            broadcast::expand(pool, it, x(0), y(), move |x| x * scale);
+        }
+        Kernel::Expand(it) => each_type!(it.element, T => {
+            broadcast::expand::<T>(pool, it, step.operand(0), step.result(0), |x| x);
+        }),
+        Kernel::Copy(it) => each_type!(it.element, T => layout::copy::<T>(pool, step.operand(0), step.result(0))),
+        Kernel::StridedRead(it) => each_type!(it.element, T => {
+            layout::strided_read::<T>(pool, it, step.operand(0), step.result(0));
+        }),
+        Kernel::StridedWrite(it) => each_type!(it.element, T => {
+            layout::strided_write::<T>(pool, it, step.operand(0), step.result(0), it.value as T);
+        }),
+        Kernel::Concat(it) => each_type!(it.element, T => {
+            layout::concat::<T>(pool, it, |slot| step.operand(slot), step.result(0));
+        }),
         Kernel::Softmax(it) => softmax::softmax(pool, it, x(0), y()),
         Kernel::SoftmaxGrad(it) => softmax::softmax_grad(pool, it, operands(step), y()),
         Kernel::LogSoftmax(it) => softmax::log_softmax(pool, it, x(0), y()),
@@ -105,6 +146,22 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
             row_norm_grad(team, it, source, rstd, step);
         }
         Kernel::RowNormGradFromOutput(it) => row_norm_grad(team, it, row_norm::Source::Output(x(1)), 2, step),
+        Kernel::ConvTransposeWeightGrad(it) => conv::conv_weight_grad(team, it, x(1), x(0), y()),
+        Kernel::VolumeConv(it) => volume::conv(pool, it, x(0), x(1), bias(it.bias), y()),
+        Kernel::VolumeConvInputGrad(it) => volume::conv_input_grad(pool, it, x(0), x(1), y()),
+        Kernel::VolumeConvWeightGrad(it) => volume::conv_weight_grad(pool, it, x(it.slots[0]), x(it.slots[1]), y()),
+        Kernel::VolumeMaxPool(it) if it.wide => {
+            volume::max_pool::<i32>(pool, it, x(0), step.wanted(0), step.wanted(1));
+        }
+        Kernel::VolumeMaxPool(it) => volume::max_pool::<u8>(pool, it, x(0), step.wanted(0), step.wanted(1)),
+        Kernel::VolumeMaxPoolGrad(it) if it.wide => {
+            volume::max_pool_grad::<i32>(pool, it, x(0), step.operand(1), y());
+        }
+        Kernel::VolumeMaxPoolGrad(it) => volume::max_pool_grad::<u8>(pool, it, x(0), step.operand(1), y()),
+        Kernel::VolumeAvgPool(it) => volume::avg_pool(pool, it, x(0), y()),
+        Kernel::VolumeAvgPoolGrad(it) => volume::avg_pool_grad(pool, it, x(0), y()),
+        Kernel::Resize(it) => resize::resize(pool, it, x(0), y()),
+        Kernel::ResizeGrad(it) => resize::resize_grad(pool, it, x(0), y()),
     }
 }
 

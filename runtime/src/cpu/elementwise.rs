@@ -65,7 +65,7 @@ pub fn hard_swish(pool: &Pool, x: &[f32], y: &mut [f32]) {
 
 wide! {
     /// y = f(x) over slices of equal length.
-    pub fn map_slice[F: Fn(f32) -> f32](x: &[f32], y: &mut [f32], f: F) {
+    pub fn map_slice[T: Copy, U, F: Fn(T) -> U](x: &[T], y: &mut [U], f: F) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = f(x);
         }

@@ -85,7 +85,7 @@ pub fn run<'a, A: Factor, B: Factor>(
     match parts(m * n, k, team.scratch_len()) {
         Some(parts) if count == 1 => long(team, parts, &gemm(0)),
         _ => {
-            let tile = Tile::of(m, n, THREADS);
+            let tile = Tile::of(m, n, count, THREADS);
             let tiles = tile.count(m, n);
             team.run(count * tiles, |task, scratch| gemm(task / tiles).tile(tile, task % tiles, 0..k, scratch));
         }
@@ -102,7 +102,7 @@ fn parts(elements: usize, k: usize, scratch: usize) -> Option<usize> {
 /// A product whose sums are computed in parts, which are then added up in their order.
 fn long<A: Factor, B: Factor>(team: &Team<'_>, parts: usize, gemm: &Gemm<'_, A, B>) {
     let Gemm { m, n, k, .. } = *gemm;
-    let tile = Tile::of(m, n, 1);
+    let tile = Tile::of(m, n, 1, 1);
     let tiles = tile.count(m, n);
     let len = k.div_ceil(parts).next_multiple_of(DEPTH);
     let parts = k.div_ceil(len);
@@ -136,8 +136,8 @@ struct Tile {
 
 impl Tile {
     /// The tiles that cost least: packing a line costs as much as some multiply-adds for each line on the other side,
-    /// and too few tiles leave threads idle.
-    fn of(m: usize, n: usize, threads: usize) -> Tile {
+    /// and too few tiles of all `products` leave threads idle.
+    fn of(m: usize, n: usize, products: usize, threads: usize) -> Tile {
         const PACKING: f64 = 10.0;
         const ROWS: usize = 512;
         const COLS: usize = 10 * WIDEST;
@@ -148,7 +148,7 @@ impl Tile {
         let tiles = sizes(m, 8, ROWS).flat_map(|rows| sizes(n, 16, COLS).map(move |cols| Tile { rows, cols }));
         let cost = |tile: &Tile| {
             let (rows, cols) = (tile.rows as f64, tile.cols as f64);
-            let count = tile.count(m, n).next_multiple_of(threads) as f64;
+            let count = (products * tile.count(m, n)).next_multiple_of(threads) as f64;
             // The last panel of a tile is not always full, and then runs a little slower.
             let cut = if tile.cols.is_multiple_of(WIDEST) { 0.0 } else { 3.0 };
             count * rows * (cols + cut) * (1.0 + PACKING / rows + PACKING / cols)

@@ -3,6 +3,7 @@
 use super::chunks::{CHUNK, each, rows_per_chunk};
 use super::nest::Nest;
 use super::wide::wide;
+use crate::arena::Element;
 use crate::kernels::layout::{Concat, StridedRead, StridedWrite};
 use crate::pool::Pool;
 
@@ -10,12 +11,12 @@ use crate::pool::Pool;
 const TILE: usize = 16;
 
 /// y = x.
-pub fn copy(pool: &Pool, x: &[f32], y: &mut [f32]) {
+pub fn copy<T: Element>(pool: &Pool, x: &[T], y: &mut [T]) {
     each(pool, y, CHUNK, |idx, y| y.copy_from_slice(&x[idx * CHUNK..][..y.len()]));
 }
 
 /// y is x read along the strides: a transpose or a slice.
-pub fn strided_read(pool: &Pool, read: &StridedRead, x: &[f32], y: &mut [f32]) {
+pub fn strided_read<T: Element>(pool: &Pool, read: &StridedRead, x: &[T], y: &mut [T]) {
     let (x, nest) = (&x[read.offset..], &Nest::over(&read.dims, [&read.strides]));
     let last = nest.dims().len().saturating_sub(1);
     let Some(p) = nest.strides()[..last].iter().position(|&[stride]| stride == 1) else {
@@ -46,12 +47,12 @@ pub fn strided_read(pool: &Pool, read: &StridedRead, x: &[f32], y: &mut [f32]) {
 
 wide! {
     /// y[i * width + j] = x[i + j * stride] for i < rows, j < columns.
-    fn tiles(x: &[f32], stride: usize, y: &mut [f32], size: [usize; 3]) {
+    fn tiles[T: Element](x: &[T], stride: usize, y: &mut [T], size: [usize; 3]) {
         let [rows, columns, width] = size;
         for i in (0..rows).step_by(TILE) {
             for j in (0..columns).step_by(TILE) {
                 let (height, length) = (TILE.min(rows - i), TILE.min(columns - j));
-                let mut tile = [[0f32; TILE]; TILE];
+                let mut tile = [[T::default(); TILE]; TILE];
                 for (j, tile) in (j..j + length).zip(&mut tile) {
                     tile[..height].copy_from_slice(&x[i + j * stride..][..height]);
                 }
@@ -66,7 +67,7 @@ wide! {
 }
 
 /// Writes operands one behind the other along an axis.
-pub fn concat<'a>(pool: &Pool, concat: &Concat, operand: impl Fn(usize) -> &'a [f32], y: &mut [f32]) {
+pub fn concat<'a, T: Element + 'a>(pool: &Pool, concat: &Concat, operand: impl Fn(usize) -> &'a [T], y: &mut [T]) {
     let width: usize = concat.parts.iter().sum();
     let mut first = 0;
     for (slot, &part) in concat.parts.iter().enumerate() {
@@ -76,7 +77,7 @@ pub fn concat<'a>(pool: &Pool, concat: &Concat, operand: impl Fn(usize) -> &'a [
 }
 
 /// y = x read along a walk.
-fn gather(pool: &Pool, x: &[f32], nest: &Nest<1>, y: &mut [f32]) {
+fn gather<T: Element>(pool: &Pool, x: &[T], nest: &Nest<1>, y: &mut [T]) {
     let [stride] = nest.inner_strides();
     each(pool, y, CHUNK, |idx, y| {
         let mut done = 0;
@@ -92,15 +93,15 @@ fn gather(pool: &Pool, x: &[f32], nest: &Nest<1>, y: &mut [f32]) {
 }
 
 /// x is written along the strides, the rest of y is filled: a padding, or the gradient of a slice.
-pub fn strided_write(pool: &Pool, write: &StridedWrite, x: &[f32], y: &mut [f32]) {
+pub fn strided_write<T: Element>(pool: &Pool, write: &StridedWrite, x: &[T], y: &mut [T], value: T) {
     if x.len() < y.len() {
-        each(pool, y, CHUNK, |_, y| y.fill(write.value as f32));
+        each(pool, y, CHUNK, |_, y| y.fill(value));
     }
     scatter(pool, x, &Nest::over(&write.dims, [&write.strides]), &mut y[write.offset..]);
 }
 
 /// y along a walk = x. Between two steps of the outermost axis all that is inside must have room.
-fn scatter(pool: &Pool, x: &[f32], nest: &Nest<1>, y: &mut [f32]) {
+fn scatter<T: Element>(pool: &Pool, x: &[T], nest: &Nest<1>, y: &mut [T]) {
     let [stride] = nest.inner_strides();
     let (&height, &[pitch]) = match (nest.dims().first(), nest.strides().first()) {
         (Some(height), Some(pitch)) => (height, pitch),

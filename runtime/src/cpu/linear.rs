@@ -3,6 +3,7 @@
 use crate::cpu::gemm::axis::Axis;
 use crate::cpu::gemm::matrix::Matrix;
 use crate::cpu::gemm::{self, Bias, Gemm, Target};
+use crate::cpu::nest::Nest;
 use crate::kernels::linear::{Linear, Matmul};
 use crate::pool::{Disjoint, Team};
 
@@ -31,14 +32,16 @@ pub fn linear_weight_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], x: &[f32]
     }
 }
 
-/// A stack of products.
+/// A stack of products; of an operand that is repeated there is one copy.
 pub fn matmul(team: &Team<'_>, sizes: &Matmul, a: &[f32], b: &[f32], y: &mut [f32]) {
-    let Matmul { batch, m, k, n, ta, tb } = *sizes;
+    let Matmul { m, k, n, ta, tb, .. } = *sizes;
+    let stack = Nest::over(&sizes.lead, [&sizes.a, &sizes.b]);
     let factors = |it: usize| {
-        let (a, b) = (&a[it * m * k..][..m * k], &b[it * k * n..][..k * n]);
+        let [a_at, b_at] = stack.offsets(it);
+        let (a, b) = (&a[a_at * m * k..][..m * k], &b[b_at * k * n..][..k * n]);
         (if ta { across(a, m) } else { down(a, k) }, if tb { down(b, k) } else { across(b, n) })
     };
-    product(team, batch, [m, k, n], factors, Bias::None, y);
+    product(team, stack.points(), [m, k, n], factors, Bias::None, y);
 }
 
 fn product<'a>(

@@ -169,8 +169,8 @@ impl AvgPool {
         let pool = &self.pool;
         let count = match self.count_include_pad {
             true => {
-                let rows = (pool.pt + pool.ih + pool.pb - oy * pool.sh).min(pool.kh);
-                rows * (pool.pl + pool.iw + pool.pr - ox * pool.sw).min(pool.kw)
+                let rows = (pool.pt + pool.ih + pool.pb - oy * pool.sh).div_ceil(pool.dh).min(pool.kh);
+                rows * (pool.pl + pool.iw + pool.pr - ox * pool.sw).div_ceil(pool.dw).min(pool.kw)
             }
             false => pool.rows(oy).len() * pool.cols(ox).len(),
         };

@@ -60,6 +60,9 @@ pub enum DataError {
     #[error("{path}: a row has shape {found:?}, but the trainer wants {expected:?}", path = path.display())]
     Shape { path: PathBuf, expected: Vec<usize>, found: Vec<usize> },
 
+    #[error("{path}: a row has shape {found:?}, but a target is one class index; other losses take more (`--loss`)", path = path.display())]
+    NotAClass { path: PathBuf, found: Vec<usize> },
+
     #[error("{path}: a row of shape {found:?} can be read with its channels first or last; save it in the input's own shape {expected:?}", path = path.display())]
     AmbiguousShape { path: PathBuf, expected: Vec<usize>, found: Vec<usize> },
 

@@ -25,7 +25,7 @@ pub(super) fn check_finite(array: &Array) -> Result<(), DataError> {
 pub(super) fn classes(array: &Array, count: usize) -> Result<Vec<i64>, DataError> {
     if array.row_len() != 1 {
         let (path, found) = (array.path.clone(), array.row_dims().to_vec());
-        return Err(DataError::Shape { path, expected: vec![], found });
+        return Err(DataError::NotAClass { path, found });
     }
     let mut classes = Vec::with_capacity(array.rows());
     each_row(array, |row, values| {

@@ -45,6 +45,14 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Element and axes of a dense operand.
+    pub fn dense(&self, slot: usize) -> Result<(DType, &'a [usize])> {
+        match self.operand(slot)? {
+            Type::Dense(dtype, dims) => Ok((*dtype, dims)),
+            _ => Err(self.wrong_operand(slot, "a dense tensor")),
+        }
+    }
+
     /// An f32 operand whose axes are known.
     pub fn f32_of(&self, slot: usize, dims: &[usize]) -> Result<()> {
         self.expect(slot, &Type::f32(dims))
@@ -60,6 +68,14 @@ impl<'a> Call<'a> {
 
     pub fn bits_of(&self, slot: usize, dims: &[usize]) -> Result<()> {
         self.expect(slot, &Type::Bits(dims.to_vec()))
+    }
+
+    /// Bits and axes of an operand that is codes.
+    pub fn codes(&self, slot: usize) -> Result<(usize, &'a [usize])> {
+        match self.operand(slot)? {
+            Type::Codes(bits, dims) => Ok((*bits, dims)),
+            _ => Err(self.wrong_operand(slot, "codes")),
+        }
     }
 
     pub fn topk(&self, slot: usize) -> Result<&'a Topk> {
@@ -93,6 +109,12 @@ impl<'a> Call<'a> {
     pub fn result(&self, dims: &[usize]) -> Result<()> {
         check_dims(dims)?;
         self.results(&[Type::f32(dims)])
+    }
+
+    /// The one result, dense.
+    pub fn result_of(&self, dtype: DType, dims: &[usize]) -> Result<()> {
+        check_dims(dims)?;
+        self.results(&[Type::Dense(dtype, dims.to_vec())])
     }
 
     /// A result whose type the op does not fully decide.

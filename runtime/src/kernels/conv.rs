@@ -1,7 +1,8 @@
-//! Convolutions over one or two spatial axes.
+//! Convolutions over one or two spatial axes; over more, `volume` does it.
 
 use super::Kernel;
 use super::call::{Call, Result};
+use super::volume;
 use super::window::{axes, image};
 use crate::error::KernelError;
 
@@ -50,6 +51,9 @@ pub struct Conv {
 
 pub(super) fn conv(call: &Call<'_>) -> Result<Kernel> {
     let bias = call.operands(2..=3)? == 3;
+    if 4 < call.f32(0)?.len() {
+        return volume::conv(call, bias);
+    }
     let (conv, y) = geometry(call, call.f32(0)?, call.f32(1)?, bias)?;
     if bias {
         call.f32_of(2, &[conv.o])?;
@@ -61,6 +65,9 @@ pub(super) fn conv(call: &Call<'_>) -> Result<Kernel> {
 pub(super) fn conv_input_grad(call: &Call<'_>) -> Result<Kernel> {
     call.operands(2..=2)?;
     let x = call.shape()?;
+    if 4 < x.len() {
+        return volume::conv_input_grad(call, &x);
+    }
     let (conv, y) = geometry(call, &x, call.f32(1)?, false)?;
     call.f32_of(0, &y)?;
     call.result(&x)?;
@@ -70,10 +77,26 @@ pub(super) fn conv_input_grad(call: &Call<'_>) -> Result<Kernel> {
 pub(super) fn conv_weight_grad(call: &Call<'_>) -> Result<Kernel> {
     call.operands(2..=2)?;
     let w = call.shape()?;
+    if 4 < w.len() {
+        return volume::conv_weight_grad(call, &w, [0, 1]);
+    }
     let (conv, y) = geometry(call, call.f32(1)?, &w, false)?;
     call.f32_of(0, &y)?;
     call.result(&w)?;
     Ok(Kernel::ConvWeightGrad(conv))
+}
+
+/// A transposed convolution's cotangent is what the convolution reads, and its x what the convolution makes.
+pub(super) fn conv_transpose_weight_grad(call: &Call<'_>) -> Result<Kernel> {
+    call.operands(2..=2)?;
+    let w = call.shape()?;
+    if 4 < w.len() {
+        return volume::conv_weight_grad(call, &w, [1, 0]);
+    }
+    let (conv, x) = geometry(call, call.f32(0)?, &w, false)?;
+    call.f32_of(1, &x)?;
+    call.result(&w)?;
+    Ok(Kernel::ConvTransposeWeightGrad(conv))
 }
 
 /// The geometry, and the axes of y.
@@ -85,7 +108,7 @@ fn geometry(call: &Call<'_>, x: &[usize], w: &[usize], bias: bool) -> Result<(Co
     if !fits || n == 0 || o == 0 {
         return Err(wrong());
     }
-    let spatial = axes(call, &x[2..], &w[2..], true)?;
+    let spatial = axes(call, &x[2..], &w[2..])?;
     let [oh, ow] = [spatial[0].output(false)?, spatial[1].output(false)?];
     let [v, h] = spatial;
     let y = if x.len() == 3 { vec![n, o, ow] } else { vec![n, o, oh, ow] };

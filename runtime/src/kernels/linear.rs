@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::call::{Call, Result};
+use super::strides::{broadcast, merge};
 
 /// `y[rows, n] = x[rows, k] w + b`, with `w[k, n]`, or `w[n, k]` when `transpose`.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,20 +19,24 @@ pub struct Linear {
     pub bias: bool,
 }
 
-/// `y[batch, m, n] = a[batch, m, k] b[batch, k, n]`.
+/// `y[.., m, n] = a[.., m, k] b[.., k, n]`, the leading axes being broadcast as numpy does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matmul {
-    /// All leading axes, equal for both operands.
-    pub batch: usize,
+    /// Leading axes of y, merged where possible; at least one.
+    pub lead: Vec<usize>,
+    /// Strides of a for these axes, in matrices; 0 where it is repeated.
+    pub a: Vec<usize>,
+    /// Strides of b, likewise.
+    pub b: Vec<usize>,
     /// Rows of the result.
     pub m: usize,
     /// The axis that is summed over.
     pub k: usize,
     /// Columns of the result.
     pub n: usize,
-    /// Whether a lies as `[batch, k, m]`.
+    /// Whether a lies as `[.., k, m]`.
     pub ta: bool,
-    /// Whether b lies as `[batch, n, k]`.
+    /// Whether b lies as `[.., n, k]`.
     pub tb: bool,
 }
 
@@ -76,16 +81,33 @@ pub(super) fn linear_weight_grad(call: &Call<'_>) -> Result<Kernel> {
 pub(super) fn matmul(call: &Call<'_>) -> Result<Kernel> {
     call.operands(2..=2)?;
     let (ta, tb) = (call.flag("ta")?, call.flag("tb")?);
-    let ([lead @ .., a0, a1], [b_lead @ .., b0, b1]) = (call.f32(0)?, call.f32(1)?) else {
+    let ([a_lead @ .., a0, a1], [b_lead @ .., b0, b1]) = (call.f32(0)?, call.f32(1)?) else {
         return Err(call.wrong_operand(0, "a stack of matrices, as operand 1"));
     };
     let (m, k) = if ta { (*a1, *a0) } else { (*a0, *a1) };
     let (b_k, n) = if tb { (*b1, *b0) } else { (*b0, *b1) };
-    if lead != b_lead || k != b_k {
-        return Err(call.wrong_operand(1, format!("matrices with {k} rows and the leading axes {lead:?}")));
+    let lead = stretched(a_lead, b_lead);
+    let strides = [a_lead, b_lead].map(|it| broadcast(it, &lead));
+    let ([Some(a), Some(b)], true) = (strides, k == b_k) else {
+        return Err(call.wrong_operand(1, format!("matrices with {k} rows and leading axes that go with {a_lead:?}")));
+    };
+    call.result(&[&lead[..], &[m, n]].concat())?;
+    let (mut lead, [mut a, mut b]) = merge(&lead, [&a, &b]);
+    let mut m = m;
+    // The same right factor for all makes one product of many rows.
+    if !ta && a == [1] && b == [0] {
+        m *= lead[0];
+        (lead, a, b) = (vec![1], vec![0], vec![0]);
     }
-    call.result(&[lead, &[m, n]].concat())?;
-    Ok(Kernel::Matmul(Matmul { batch: lead.iter().product(), m, k, n, ta, tb }))
+    Ok(Kernel::Matmul(Matmul { lead, a, b, m, k, n, ta, tb }))
+}
+
+/// The longer of the axes, aligned from the right. Shapes that do not broadcast do not fit it.
+fn stretched(a: &[usize], b: &[usize]) -> Vec<usize> {
+    let (long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
+    let mut dims = long.to_vec();
+    dims.iter_mut().rev().zip(short.iter().rev()).for_each(|(dim, &other)| *dim = other.max(*dim));
+    dims
 }
 
 fn from_input<'a>(call: &Call<'a>, slot: usize, w: &[usize], bias: bool) -> Result<(Linear, &'a [usize])> {

@@ -1,7 +1,8 @@
-//! Pooling over one or two spatial axes.
+//! Pooling over one or two spatial axes; over more, `volume` does it.
 
 use super::Kernel;
 use super::call::{Call, Result};
+use super::volume;
 use super::window::{axes, image};
 use crate::error::KernelError;
 use crate::types::{DType, Type};
@@ -36,9 +37,9 @@ pub struct Pool {
     pub pb: usize,
     /// Padding to the right.
     pub pr: usize,
-    /// Vertical dilation; 1 for averages.
+    /// Vertical dilation.
     pub dh: usize,
-    /// Horizontal dilation; 1 for averages.
+    /// Horizontal dilation.
     pub dw: usize,
 }
 
@@ -62,6 +63,9 @@ pub struct AvgPool {
 
 pub(super) fn max_pool(call: &Call<'_>) -> Result<Kernel> {
     call.operands(1..=1)?;
+    if 4 < call.f32(0)?.len() {
+        return volume::max_pool(call);
+    }
     let (max_pool, y, index) = max_geometry(call, call.f32(0)?)?;
     call.results(&[Type::f32(&y), index])?;
     Ok(Kernel::MaxPool(max_pool))
@@ -70,6 +74,9 @@ pub(super) fn max_pool(call: &Call<'_>) -> Result<Kernel> {
 pub(super) fn max_pool_grad(call: &Call<'_>) -> Result<Kernel> {
     call.operands(2..=2)?;
     let x = call.shape()?;
+    if 4 < x.len() {
+        return volume::max_pool_grad(call, &x);
+    }
     let (max_pool, y, index) = max_geometry(call, &x)?;
     call.f32_of(0, &y)?;
     call.expect(1, &index)?;
@@ -79,7 +86,10 @@ pub(super) fn max_pool_grad(call: &Call<'_>) -> Result<Kernel> {
 
 pub(super) fn avg_pool(call: &Call<'_>) -> Result<Kernel> {
     call.operands(1..=1)?;
-    let (pool, y) = geometry(call, call.f32(0)?, false)?;
+    if 4 < call.f32(0)?.len() {
+        return volume::avg_pool(call);
+    }
+    let (pool, y) = geometry(call, call.f32(0)?)?;
     call.result(&y)?;
     Ok(Kernel::AvgPool(AvgPool { pool, count_include_pad: call.flag("count_include_pad")? }))
 }
@@ -87,25 +97,28 @@ pub(super) fn avg_pool(call: &Call<'_>) -> Result<Kernel> {
 pub(super) fn avg_pool_grad(call: &Call<'_>) -> Result<Kernel> {
     call.operands(1..=1)?;
     let x = call.shape()?;
-    let (pool, y) = geometry(call, &x, false)?;
+    if 4 < x.len() {
+        return volume::avg_pool_grad(call, &x);
+    }
+    let (pool, y) = geometry(call, &x)?;
     call.f32_of(0, &y)?;
     call.result(&x)?;
     Ok(Kernel::AvgPoolGrad(AvgPool { pool, count_include_pad: call.flag("count_include_pad")? }))
 }
 
 fn max_geometry(call: &Call<'_>, x: &[usize]) -> Result<(MaxPool, Vec<usize>, Type)> {
-    let (pool, y) = geometry(call, x, true)?;
+    let (pool, y) = geometry(call, x)?;
     let wide = 256 < pool.kh.saturating_mul(pool.kw);
     let index = Type::Dense(if wide { DType::I32 } else { DType::U8 }, y.clone());
     Ok((MaxPool { pool, wide }, y, index))
 }
 
 /// The geometry, and the axes of y.
-fn geometry(call: &Call<'_>, x: &[usize], dilated: bool) -> Result<(Pool, Vec<usize>)> {
+fn geometry(call: &Call<'_>, x: &[usize]) -> Result<(Pool, Vec<usize>)> {
     let [n, c, ..] = image(x).ok_or_else(|| KernelError::Sizes(format!("{x:?} has no spatial axes to pool over")))?;
     let kernel = call.sizes("kernel", x.len() - 2, 1)?;
     let ceil = call.flag("ceil")?;
-    let spatial = axes(call, &x[2..], &kernel, dilated)?;
+    let spatial = axes(call, &x[2..], &kernel)?;
     let [oh, ow] = [spatial[0].output(ceil)?, spatial[1].output(ceil)?];
     let [v, h] = spatial;
     if i32::MAX as usize / v.kernel < h.kernel {

@@ -4,6 +4,7 @@ use super::Kernel;
 use super::call::{Call, Result, wrong};
 use super::strides::{broadcast, merge, row_major};
 use crate::error::KernelError;
+use crate::types::DType;
 
 /// `y[at strides] += x * scale`, x being row-major over `dims`.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,19 +28,25 @@ pub struct Expand {
     pub strides: Vec<usize>,
     /// Elements of x.
     pub inputs: usize,
-    /// Factor of each element.
+    /// Factor of each element; 1 unless they are f32.
     pub scale: f64,
+    /// Of both tensors.
+    pub element: DType,
 }
 
 pub(super) fn expand(call: &Call<'_>) -> Result<Kernel> {
     call.operands(1..=1)?;
-    let x = call.f32(0)?;
+    let (element, x) = call.dense(0)?;
     let shape = call.shape()?;
-    call.result(&shape)?;
+    call.result_of(element, &shape)?;
+    let scale = call.float("scale")?;
+    if element != DType::F32 && scale != 1.0 {
+        return Err(wrong("scale", "1 for what is not f32".into()));
+    }
     let strides = (x.len() == shape.len()).then(|| broadcast(x, &shape)).flatten();
     let strides = strides.ok_or_else(|| KernelError::Sizes(format!("{x:?} cannot be expanded to {shape:?}")))?;
     let (dims, [strides, _]) = merge(&shape, [&strides, &row_major(&shape)]);
-    Ok(Kernel::Expand(Expand { dims, strides, inputs: x.iter().product(), scale: call.float("scale")? }))
+    Ok(Kernel::Expand(Expand { dims, strides, inputs: x.iter().product(), scale, element }))
 }
 
 pub(super) fn reduce_to(call: &Call<'_>) -> Result<Kernel> {

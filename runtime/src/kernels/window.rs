@@ -47,11 +47,20 @@ pub(super) fn image(dims: &[usize]) -> Option<[usize; 4]> {
 }
 
 /// Both spatial axes; of a rank 3 tensor the first is of length 1.
-pub(super) fn axes(call: &Call<'_>, input: &[usize], kernel: &[usize], dilated: bool) -> Result<[Axis; 2]> {
+pub(super) fn axes(call: &Call<'_>, input: &[usize], kernel: &[usize]) -> Result<[Axis; 2]> {
+    let flat = Axis { input: 1, kernel: 1, stride: 1, begin: 0, end: 0, dilation: 1 };
+    Ok(match all_axes(call, input, kernel)?[..] {
+        [line] => [flat, line],
+        [rows, columns] => [rows, columns],
+        _ => return Err(KernelError::Sizes(format!("{input:?} are not one or two spatial axes"))),
+    })
+}
+
+/// Every spatial axis.
+pub(super) fn all_axes(call: &Call<'_>, input: &[usize], kernel: &[usize]) -> Result<Vec<Axis>> {
     let rank = input.len();
-    let strides = call.sizes("strides", rank, 1)?;
-    let pads = call.sizes("pads", 2 * rank, 0)?;
-    let dilations = if dilated { call.sizes("dilations", rank, 1)? } else { vec![1; rank] };
+    let (strides, pads) = (call.sizes("strides", rank, 1)?, call.sizes("pads", 2 * rank, 0)?);
+    let dilations = call.sizes("dilations", rank, 1)?;
     let axis = |i: usize| Axis {
         input: input[i],
         kernel: kernel[i],
@@ -60,6 +69,5 @@ pub(super) fn axes(call: &Call<'_>, input: &[usize], kernel: &[usize], dilated: 
         end: pads[rank + i],
         dilation: dilations[i],
     };
-    let flat = Axis { input: 1, kernel: 1, stride: 1, begin: 0, end: 0, dilation: 1 };
-    Ok(if rank == 1 { [flat, axis(0)] } else { [axis(0), axis(1)] })
+    Ok((0..rank).map(axis).collect())
 }

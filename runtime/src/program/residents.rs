@@ -20,11 +20,12 @@ pub(super) fn check(messages: &[proto::Resident], arena_bytes: usize) -> Result<
             }
             let message = it.r#type.as_ref().ok_or_else(|| fault("has no type".into()))?;
             let ty = Type::parse(message).map_err(|e| fault(format!("cannot be: {e}")))?;
-            if !matches!(ty, Type::Dense(DType::F32, _)) {
-                return Err(fault(format!("is {ty}; only dense f32 tensors stay in the arena")));
-            }
             let role = Role::try_from(it.role).ok().filter(|&it| it != Role::Unspecified);
             let role = role.ok_or_else(|| fault(format!("has the unknown role {}", it.role)))?;
+            match (&ty, role) {
+                (Type::Dense(DType::F32, _), _) | (Type::Dense(DType::I64 | DType::Bool, _), Role::Frozen) => {}
+                _ => return Err(fault(format!("is {ty}; dense f32 tensors stay in the arena, and frozen integers"))),
+            }
             let place = range(it.offset, ty.bytes() as u64, arena_bytes);
             let place = place.ok_or_else(|| fault("is outside the arena, or not aligned".into()))?;
             Ok(Resident { name: it.name.clone(), ty, role, offset: place.start })

@@ -71,8 +71,8 @@ impl<'a> Finder<'a> {
     fn input(&self, name: &str) -> Result<Place, ProgramError> {
         let value = self.value("input", name)?;
         match &value.ty {
-            Type::Dense(DType::F32, _) => Ok(value.place),
-            other => Err(self.fault("input", name, format!("is {other} and should be dense f32"))),
+            Type::Dense(DType::F32 | DType::I64 | DType::Bool, _) => Ok(value.place),
+            other => Err(self.fault("input", name, format!("is {other} and should be dense f32, i64 or bool"))),
         }
     }
 

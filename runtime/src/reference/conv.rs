@@ -21,7 +21,16 @@ pub fn input_grad(it: &Conv, args: &Args) -> Tensor {
 }
 
 pub fn weight_grad(it: &Conv, args: &Args) -> Tensor {
-    let (dy, x) = (args.floats(0, output(it)), args.floats(1, input(it)));
+    weight_grad_from(it, args, [0, 1])
+}
+
+/// The operands have changed places.
+pub fn transpose_weight_grad(it: &Conv, args: &Args) -> Tensor {
+    weight_grad_from(it, args, [1, 0])
+}
+
+fn weight_grad_from(it: &Conv, args: &Args, [y, x]: [usize; 2]) -> Tensor {
+    let (dy, x) = (args.floats(y, output(it)), args.floats(x, input(it)));
     let mut dw = Array4::<f64>::zeros(weights(it));
     each_tap(it, |yi, xi, wi| dw[wi] += dy[yi] * x[xi]);
     dw.into()

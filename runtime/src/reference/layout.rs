@@ -4,24 +4,33 @@ use super::tensor::{Args, Tensor, positions};
 use crate::kernels::layout::{Concat, StridedRead, StridedWrite};
 
 pub fn strided_read(it: &StridedRead, args: &Args) -> Tensor {
-    let x = args.flat(0);
-    positions(&it.dims, &it.strides).map(|at| x[it.offset + at]).collect::<Array1<f64>>().into()
+    args.at(0, positions(&it.dims, &it.strides).map(|at| it.offset + at))
 }
 
 pub fn strided_write(it: &StridedWrite, args: &Args) -> Tensor {
-    let mut y = Array1::from_elem(it.outputs, it.value);
-    for (at, x) in positions(&it.dims, &it.strides).zip(args.flat(0)) {
-        y[it.offset + at] = *x;
+    let places = positions(&it.dims, &it.strides).map(|at| it.offset + at);
+    match &args.0[0] {
+        Tensor::Int(x) => {
+            let mut y = vec![it.value as i64; it.outputs];
+            places.zip(x).for_each(|(at, x)| y[at] = *x);
+            Tensor::ints(y)
+        }
+        _ => {
+            let mut y = Array1::from_elem(it.outputs, it.value);
+            places.zip(args.flat(0)).for_each(|(at, x)| y[at] = *x);
+            y.into()
+        }
     }
-    y.into()
 }
 
 pub fn concat(it: &Concat, args: &Args) -> Tensor {
-    let mut y = Vec::new();
-    for outer in 0..it.outer {
-        for (slot, &part) in it.parts.iter().enumerate() {
-            y.extend(args.flat(slot).iter().skip(outer * part).take(part));
+    let parts = (0..it.outer).flat_map(|outer| it.parts.iter().enumerate().map(move |part| (outer, part)));
+    let pieces: Vec<Tensor> =
+        parts.map(|(outer, (slot, &part))| args.at(slot, outer * part..(outer + 1) * part)).collect();
+    match &args.0[0] {
+        Tensor::Int(_) => {
+            Tensor::ints(pieces.iter().flat_map(|it| it.integers().unwrap_or_default()).copied().collect())
         }
+        _ => pieces.iter().flat_map(|it| it.floats().unwrap_or_default()).copied().collect::<Array1<f64>>().into(),
     }
-    Array1::from(y).into()
 }

@@ -1,6 +1,6 @@
 use ndarray::{Array3, ArrayView2, Axis};
 
-use super::tensor::{Args, Tensor};
+use super::tensor::{Args, Tensor, positions};
 use crate::kernels::linear::{Linear, Matmul};
 
 pub fn linear(it: &Linear, args: &Args) -> Tensor {
@@ -22,17 +22,20 @@ pub fn weight_grad(it: &Linear, args: &Args) -> Tensor {
 }
 
 pub fn matmul(it: &Matmul, args: &Args) -> Tensor {
-    let mut a = args.floats(0, if it.ta { (it.batch, it.k, it.m) } else { (it.batch, it.m, it.k) });
-    let mut b = args.floats(1, if it.tb { (it.batch, it.n, it.k) } else { (it.batch, it.k, it.n) });
+    let [a_count, b_count] =
+        [0, 1].map(|slot| args.flat(slot).len() / if slot == 0 { it.m * it.k } else { it.k * it.n });
+    let mut a = args.floats(0, if it.ta { (a_count, it.k, it.m) } else { (a_count, it.m, it.k) });
+    let mut b = args.floats(1, if it.tb { (b_count, it.n, it.k) } else { (b_count, it.k, it.n) });
     if it.ta {
         a.swap_axes(1, 2);
     }
     if it.tb {
         b.swap_axes(1, 2);
     }
-    let mut y = Array3::<f64>::zeros((it.batch, it.m, it.n));
-    for (i, mut y) in y.axis_iter_mut(Axis(0)).enumerate() {
-        y.assign(&a.index_axis(Axis(0), i).dot(&b.index_axis(Axis(0), i)));
+    let factors = positions(&it.lead, &it.a).zip(positions(&it.lead, &it.b));
+    let mut y = Array3::<f64>::zeros((it.lead.iter().product(), it.m, it.n));
+    for (mut y, (i, j)) in y.axis_iter_mut(Axis(0)).zip(factors) {
+        y.assign(&a.index_axis(Axis(0), i).dot(&b.index_axis(Axis(0), j)));
     }
     y.into()
 }

@@ -73,8 +73,8 @@ fn divisor(it: &AvgPool, oy: usize, ox: usize) -> f64 {
     if !it.count_include_pad {
         return window(pool, oy, ox).len() as f64;
     }
-    let rows = (oy * pool.sh + pool.kh).min(pool.ih + pool.pt + pool.pb) - oy * pool.sh;
-    let columns = (ox * pool.sw + pool.kw).min(pool.iw + pool.pl + pool.pr) - ox * pool.sw;
+    let rows = (0..pool.kh).filter(|ky| oy * pool.sh + ky * pool.dh < pool.ih + pool.pt + pool.pb).count();
+    let columns = (0..pool.kw).filter(|kx| ox * pool.sw + kx * pool.dw < pool.iw + pool.pl + pool.pr).count();
     (rows * columns) as f64
 }
 

@@ -12,6 +12,8 @@ pub fn reduce(it: &Reduce, args: &Args) -> Tensor {
 }
 
 pub fn expand(it: &Expand, args: &Args) -> Tensor {
-    let x = args.flat(0);
-    positions(&it.dims, &it.strides).map(|at| x[at] * it.scale).collect::<Array1<f64>>().into()
+    match args.at(0, positions(&it.dims, &it.strides)) {
+        Tensor::Float(y) => Tensor::Float(y * it.scale),
+        moved => moved,
+    }
 }

@@ -1,6 +1,6 @@
 //! What the reference computes with.
 
-use ndarray::{Array, ArrayD, ArrayView, ArrayView1, Dimension, IntoDimension};
+use ndarray::{Array, Array1, ArrayD, ArrayView, ArrayView1, Dimension, IntoDimension};
 
 use crate::types::{DType, Type};
 
@@ -9,10 +9,12 @@ use crate::types::{DType, Type};
 pub enum Tensor {
     /// Any float, computed in f64.
     Float(ArrayD<f64>),
-    /// Classes, and positions in windows.
+    /// Classes, tokens, positions in windows, and truth as 0 and 1.
     Int(ArrayD<i64>),
     /// Bits in row-major order.
     Bits(Vec<bool>),
+    /// A small number for each element in row-major order.
+    Codes(Vec<u8>),
     /// For each sample the elements that were kept, as index in the sample and value, by ascending index.
     Topk(Vec<Vec<(usize, f64)>>),
 }
@@ -23,6 +25,14 @@ impl Tensor {
         Tensor::Float(ArrayD::zeros(dims))
     }
 
+    /// Zeros of a dense type.
+    pub(super) fn zeros_of(ty: &Type) -> Tensor {
+        match ty {
+            Type::Dense(DType::F32, dims) => Tensor::zeros(dims),
+            _ => Tensor::Int(ArrayD::zeros(ty.dims())),
+        }
+    }
+
     /// A float tensor of these values in row-major order.
     ///
     /// # Panics
@@ -30,6 +40,11 @@ impl Tensor {
     pub fn float(dims: &[usize], values: impl IntoIterator<Item = f64>) -> Tensor {
         let values = values.into_iter().collect();
         Tensor::Float(ArrayD::from_shape_vec(dims, values).expect("as many values as elements"))
+    }
+
+    /// Integers along one axis.
+    pub fn ints(values: Vec<i64>) -> Tensor {
+        Tensor::Int(Array1::from(values).into_dyn())
     }
 
     /// A number.
@@ -45,12 +60,25 @@ impl Tensor {
         }
     }
 
+    /// The integers in row-major order; none for other tensors.
+    pub fn integers(&self) -> Option<&[i64]> {
+        match self {
+            Tensor::Int(it) => it.as_slice(),
+            _ => None,
+        }
+    }
+
     /// Whether it can be a value of the type.
     pub fn is_a(&self, ty: &Type) -> bool {
         match (self, ty) {
             (Tensor::Float(it), Type::Dense(DType::F32, dims)) => it.shape() == dims,
-            (Tensor::Int(it), Type::Dense(DType::I64 | DType::I32 | DType::U8, dims)) => it.shape() == dims,
+            (Tensor::Int(it), Type::Dense(DType::I64 | DType::I32 | DType::U8 | DType::Bool, dims)) => {
+                it.shape() == dims
+            }
             (Tensor::Bits(it), Type::Bits(_)) => it.len() == ty.elements(),
+            (Tensor::Codes(it), Type::Codes(bits, _)) => {
+                it.len() == ty.elements() && it.iter().all(|it| it >> bits == 0)
+            }
             (Tensor::Topk(it), Type::Topk(topk)) => {
                 it.len() == topk.samples && it.iter().all(|sample| sample.len() == topk.keep)
             }
@@ -96,6 +124,15 @@ impl Args {
         self.flat(slot)[0]
     }
 
+    /// Elements of a dense operand at these positions, in their order.
+    pub fn at(&self, slot: usize, positions: impl Iterator<Item = usize>) -> Tensor {
+        match &self.0[slot] {
+            Tensor::Float(_) => positions.map(|it| self.flat(slot)[it]).collect::<Array1<f64>>().into(),
+            Tensor::Int(_) => Tensor::ints(positions.map(|it| self.ints(slot)[it]).collect()),
+            _ => panic!("operand {slot} is checked to be dense"),
+        }
+    }
+
     pub fn ints(&self, slot: usize) -> &[i64] {
         match &self.0[slot] {
             Tensor::Int(it) => it.as_slice().expect("tensors are kept in row-major order"),
@@ -107,6 +144,13 @@ impl Args {
         match &self.0[slot] {
             Tensor::Bits(it) => it,
             _ => panic!("operand {slot} is checked to be bits"),
+        }
+    }
+
+    pub fn codes(&self, slot: usize) -> &[u8] {
+        match &self.0[slot] {
+            Tensor::Codes(it) => it,
+            _ => panic!("operand {slot} is checked to be codes"),
         }
     }
 

@@ -29,7 +29,7 @@ fn arrays_that_do_not_fit_are_named() {
     open(&x, Some(&labels("high.npy", vec![0, 1, 0, 2, 0])), &two, &["high.npy: row 3 holds 2", "0 to 1"]);
     open(&x, Some(&labels("low.npy", vec![0, -1, 0, 2, 0])), &two, &["row 1 holds -1"]);
     open(&x, Some(&good), &classes(&[4], 2), &["shape [3]", "wants [4]"]);
-    open(&x, Some(&x), &two, &["shape [3]", "wants []"]);
+    open(&x, Some(&x), &two, &["shape [3]", "one class index"]);
     open(&x, Some(&x), &values(&[3], &[2], false), &["shape [3]", "wants [2]"]);
     open(&dir.path().join("none.npy"), Some(&good), &two, &["none.npy"]);
     open(&dir.path().join("none.csv"), None, &two, &["none.csv is no data set"]);

@@ -9,7 +9,7 @@ use razorc_runtime::arena::Arena;
 use razorc_runtime::cpu::Cpu;
 use razorc_runtime::program::Program;
 use razorc_runtime::reference::{Precision, Reference, Tensor, Which};
-use razorc_runtime::types::Type;
+use razorc_runtime::types::{DType as Element, Type};
 
 use crate::compare::compare;
 
@@ -19,7 +19,7 @@ pub struct Case {
     random: ChaCha8Rng,
     batch: usize,
     residents: Vec<proto::Resident>,
-    contents: Vec<Vec<f32>>,
+    contents: Vec<Vec<f64>>,
     values: Vec<proto::Value>,
     storages: Vec<proto::Storage>,
     instructions: Vec<proto::Instruction>,
@@ -46,6 +46,11 @@ pub fn bits(dims: &[usize]) -> proto::Type {
     proto::Type { kind: Kind::Bits.into(), ..dense(DType::Bool, dims) }
 }
 
+/// Type of a small number for each element.
+pub fn codes(dims: &[usize], bits: u32) -> proto::Type {
+    proto::Type { kind: Kind::Codes.into(), bits, ..f32(dims) }
+}
+
 /// Type of a pruned copy.
 pub fn topk(dims: &[usize], samples: usize, keep: usize, values: DType) -> proto::Type {
     let (samples, keep) = (samples as u64, keep as u64);
@@ -65,6 +70,11 @@ pub fn int(value: usize) -> attr::Value {
 /// A number as attr.
 pub fn float(value: f64) -> attr::Value {
     attr::Value::Float(value)
+}
+
+/// A word as attr.
+pub fn word(value: &str) -> attr::Value {
+    attr::Value::Word(value.into())
 }
 
 impl Case {
@@ -134,6 +144,24 @@ impl Case {
         self.resident(&name, Role::Frozen, dims, values)
     }
 
+    /// A tensor of random integers in a range.
+    pub fn integers(&mut self, dims: &[usize], range: std::ops::Range<i64>) -> Id {
+        let values: Vec<f64> =
+            (0..dims.iter().product()).map(|_| self.random.random_range(range.clone()) as f64).collect();
+        self.resident_of(DType::I64, dims, values)
+    }
+
+    /// A tensor of random truths.
+    pub fn truths(&mut self, dims: &[usize]) -> Id {
+        let values = (0..dims.iter().product()).map(|_| f64::from(self.random.random_range(0..2))).collect();
+        self.resident_of(DType::Bool, dims, values)
+    }
+
+    fn resident_of(&mut self, dtype: DType, dims: &[usize], values: Vec<f64>) -> Id {
+        let name = format!("operand {}", self.values.len());
+        self.place(&name, Role::Frozen, dense(dtype, dims), values)
+    }
+
     /// A tensor of random values in 0.5..1.5 that an update may change.
     pub fn updated(&mut self, role: Role, dims: &[usize]) -> Id {
         let id = self.positive(dims);
@@ -142,8 +170,12 @@ impl Case {
     }
 
     fn resident(&mut self, name: &str, role: Role, dims: &[usize], values: &[f32]) -> Id {
-        assert_eq!(dims.iter().product::<usize>(), values.len());
-        let (offset, ty) = (self.arena_bytes, f32(dims));
+        self.place(name, role, f32(dims), values.iter().map(|&it| it.into()).collect())
+    }
+
+    fn place(&mut self, name: &str, role: Role, ty: proto::Type, values: Vec<f64>) -> Id {
+        assert_eq!(ty.dims.iter().product::<u64>(), values.len() as u64);
+        let offset = self.arena_bytes;
         self.arena_bytes += size(&ty).next_multiple_of(64);
         let place = Some(Place::Resident(self.residents.len() as u32));
         let (ty, role) = (Some(ty), role.into());
@@ -154,7 +186,7 @@ impl Case {
             offset,
             ..proto::Resident::default()
         });
-        self.contents.push(values.to_vec());
+        self.contents.push(values);
         self.value(proto::Value { name: name.into(), r#type: ty, place })
     }
 
@@ -199,8 +231,12 @@ impl Case {
         let values = program.train().values();
         let mut reference = Reference::new(&program).with_precision(Precision::F32);
         for (resident, content) in program.residents().iter().zip(&self.contents) {
-            let content = content.iter().map(|&it| f64::from(it));
-            reference.set(resident.name(), Tensor::float(resident.ty().dims(), content));
+            let dims = resident.ty().dims();
+            let tensor = match resident.ty() {
+                Type::Dense(Element::F32, _) => Tensor::float(dims, content.iter().copied()),
+                _ => Tensor::Int(ArrayD::from_shape_vec(dims, content.iter().map(|&it| it as i64).collect()).unwrap()),
+            };
+            reference.set(resident.name(), tensor);
         }
         reference.set("target", Tensor::Int(ArrayD::from_shape_fn(vec![self.batch], |it| class(it[0]))));
         reference.set("rows", Tensor::float(&[self.batch], (0..self.batch).map(|it| weight(it).into())));
@@ -231,7 +267,16 @@ impl Case {
         for (value, content) in self.contents.iter().enumerate() {
             let name = program.residents()[value].name();
             let value = program.train().values().iter().find(|it| it.name() == name).unwrap();
-            arena.value_mut::<f32>(value.place()).copy_from_slice(content);
+            let place = value.place();
+            match value.ty() {
+                Type::Dense(Element::I64, _) => {
+                    arena.value_mut(place).iter_mut().zip(content).for_each(|(to, &it)| *to = it as i64);
+                }
+                Type::Dense(Element::Bool, _) => {
+                    arena.value_mut(place).iter_mut().zip(content).for_each(|(to, &it)| *to = it as u8);
+                }
+                _ => arena.value_mut(place).iter_mut().zip(content).for_each(|(to, &it)| *to = it as f32),
+            }
         }
         let ports = program.train().ports();
         let targets = arena.value_mut::<i64>(ports.target).iter_mut();

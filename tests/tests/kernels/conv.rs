@@ -59,6 +59,14 @@ fn one_spatial_axis() {
 }
 
 #[test]
+fn more_spatial_axes() {
+    all(&[2, 3, 5, 6, 7], 4, &[3, 3, 3], |it| Attrs { pads: &[1; 6], ..it }, 1 << 20);
+    let odd = |_| Attrs { pads: &[0, 2, 1, 1, 0, 3], strides: &[2, 1, 3], dilations: &[1, 2, 2], groups: 2 };
+    all(&[2, 4, 7, 6, 9], 6, &[2, 3, 2], odd, 1 << 20);
+    all(&[1, 2, 3, 4, 3, 4], 2, &[2, 2, 1, 3], |it| Attrs { groups: 2, ..it }, 1 << 20);
+}
+
+#[test]
 fn little_scratch() {
     let same = |it| Attrs { pads: &[1; 4], ..it };
     all(&[2, 40, 20, 22], 37, &[3, 3], same, 0);
@@ -108,5 +116,8 @@ fn all(x: &[usize], channels: usize, kernel: &[usize], change: impl Fn(Attrs) ->
     case.op("conv", &[x_id, w_id, b_id], f32(&y), &shaped(None));
     case.op("conv_input_grad", &[dy_id, w_id], f32(x), &shaped(Some(x)));
     case.op("conv_weight_grad", &[dy_id, x_id], f32(&w), &shaped(Some(&w)));
+    // Its transpose reads what the convolution makes.
+    case.op("conv_transpose", &[dy_id, w_id], f32(x), &shaped(Some(x)));
+    case.op("conv_transpose_weight_grad", &[x_id, dy_id], f32(&w), &shaped(Some(&w)));
     case.check(1e-5);
 }

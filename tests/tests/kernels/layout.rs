@@ -1,4 +1,6 @@
-use crate::case::{Case, f32, float, int, ints};
+use razorc_proto::program::DType;
+
+use crate::case::{Case, dense, f32, float, int, ints};
 
 #[test]
 fn transposes() {
@@ -86,4 +88,25 @@ fn copies() {
     let x = case.random(&[111, 200]);
     case.op("reshape", &[x], f32(&[200, 111]), &[("shape", ints(&[200, 111]))]);
     case.check(4e-6);
+}
+
+#[test]
+fn moves_integers_and_truths() {
+    for dtype in [DType::I64, DType::Bool] {
+        let mut case = Case::new(&format!("{dtype:?}"));
+        let (x, y) = match dtype {
+            DType::I64 => (case.integers(&[30, 70], -9..9), case.integers(&[30, 70], -9..9)),
+            _ => (case.truths(&[30, 70]), case.truths(&[30, 70])),
+        };
+        let both = case.op("concat", &[x, y], dense(dtype, &[30, 140]), &[("axis", int(1))]);
+        let turned = case.op("transpose", &[both], dense(dtype, &[140, 30]), &[("perm", ints(&[1, 0]))]);
+        let attrs = [("starts", ints(&[3, 0])), ("ends", ints(&[140, 30])), ("steps", ints(&[2, 1]))];
+        let part = case.op("slice", &[turned], dense(dtype, &[69, 30]), &attrs);
+        let attrs = [("pads", ints(&[1, 0, 0, 2])), ("value", float(1.0))];
+        let padded = case.op("pad", &[part], dense(dtype, &[70, 32]), &attrs);
+        let axes = case.op("reshape", &[padded], dense(dtype, &[70, 1, 32]), &[("shape", ints(&[70, 1, 32]))]);
+        let attrs = [("shape", ints(&[70, 5, 32])), ("scale", float(1.0))];
+        case.op("expand", &[axes], dense(dtype, &[70, 5, 32]), &attrs);
+        case.check(0.0);
+    }
 }

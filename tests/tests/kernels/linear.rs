@@ -40,6 +40,27 @@ fn matmul() {
 }
 
 #[test]
+fn matmul_repeats_what_has_fewer_matrices() {
+    let stacks: [[&[usize]; 3]; 6] = [
+        [&[7], &[], &[7]],
+        [&[], &[2, 3], &[2, 3]],
+        [&[2, 1, 3], &[4, 1], &[2, 4, 3]],
+        [&[3, 2], &[1, 1], &[3, 2]],
+        [&[1], &[5], &[5]],
+        [&[2, 3], &[3], &[2, 3]],
+    ];
+    for ([a_lead, b_lead, lead], (m, k, n)) in stacks.into_iter().zip([(3, 5, 2), (33, 64, 17), (4, 9, 50)].repeat(2)) {
+        for (ta, tb) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let mut case = Case::new(&format!("repeated {a_lead:?} {b_lead:?} {ta} {tb}"));
+            let a = case.random(&[a_lead, &(if ta == 1 { [k, m] } else { [m, k] })[..]].concat());
+            let b = case.random(&[b_lead, &(if tb == 1 { [n, k] } else { [k, n] })[..]].concat());
+            case.op("matmul", &[a, b], f32(&[lead, &[m, n]].concat()), &[("ta", int(ta)), ("tb", int(tb))]);
+            case.check(1e-5);
+        }
+    }
+}
+
+#[test]
 fn little_scratch() {
     let mut case = Case::new("little").scratch(0);
     let (a, b) = (case.random(&[300, 700]), case.random(&[700, 200]));
