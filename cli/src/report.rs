@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::io::{Write, stdout};
 
-use razorc_compiler::passes::{back_razor, norm_from_output};
+use razorc_compiler::passes::back_razor::{self, Saved};
+use razorc_compiler::passes::norm_from_output;
 use razorc_proto::program::Memory;
 use razorc_runtime::memory::Footprint;
 use razorc_runtime::metrics::Score;
@@ -68,7 +69,9 @@ pub fn comparison(dense: &Memory, packed: &Memory, label: &str) -> String {
 /// Every saved tensor with what is kept of it, and every normalization with what its gradient reads.
 pub fn decisions(saved: &[back_razor::Decision], norms: &[norm_from_output::Decision]) -> String {
     let saved = saved.iter().map(|it| match it.outcome {
-        Ok(sparsity) => (&it.value, format!("{sparsity} pruned")),
+        Ok(Saved::Pruned(sparsity)) => (&it.value, format!("{sparsity} pruned")),
+        Ok(Saved::Coded(bits)) => (&it.value, format!("{bits} bits of the slope at it")),
+        Ok(Saved::Rounded) => (&it.value, "rounded to 16 bits".to_string()),
         Err(whole) => (&it.value, format!("whole: {whole}")),
     });
     let norms = norms.iter().map(|it| match it.outcome {

@@ -11,7 +11,7 @@ use crate::import::{Imported, Source, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{self, Loss, OptimizerKind, Options};
 use crate::passes::back_razor::{self, Decision};
-use crate::passes::{self, norm_from_output};
+use crate::passes::{self, norm_from_output, slope_codes};
 use crate::prepare::prepare;
 use crate::schedule::schedule;
 use crate::sizes::{self, SizeError};
@@ -151,7 +151,12 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     let norms = norm_from_output::decisions(&dense, &options.razor);
     let mut train = dense.clone();
     passes::apply(passes::SAVES, &mut train, options, watch);
-    let decisions = back_razor::decisions(&train, &options.razor, options.batch);
+    let coded = slope_codes::decisions(&train, &options.razor);
+    let mut decisions = back_razor::decisions(&train, &options.razor, options.batch);
+    for decision in &mut decisions {
+        let found = coded.iter().find(|it| it.value == decision.value);
+        found.into_iter().for_each(|it| decision.clone_from(it));
+    }
     passes::apply(passes::STEP, &mut train, options, watch);
     [&dense, &train, &eval].into_iter().try_for_each(sizes::check)?;
 

@@ -15,6 +15,7 @@ mod layout;
 mod linear;
 mod loss;
 mod lp;
+mod math;
 mod node;
 mod norm;
 mod order;
@@ -28,6 +29,7 @@ mod resize;
 mod roles;
 mod row_norm;
 mod shapes;
+mod smooth;
 mod softmax;
 mod versions;
 mod walk;
@@ -65,6 +67,7 @@ pub(crate) mod rules {
     pub use super::linear::*;
     pub use super::loss::*;
     pub use super::lp::*;
+    pub use super::math::*;
     pub use super::norm::*;
     pub use super::pool::*;
     pub use super::rearrange::*;
@@ -72,6 +75,7 @@ pub(crate) mod rules {
     pub use super::reduce::*;
     pub use super::resize::{resize, upsample};
     pub use super::row_norm::*;
+    pub use super::smooth::*;
     pub use super::softmax::*;
 }
 

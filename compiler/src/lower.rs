@@ -190,6 +190,7 @@ fn lower_type(ty: &Type) -> program::Type {
     match ty {
         Type::Dense { dtype, dims } => program::Type::dense(lower_dtype(*dtype), dims),
         Type::Bits { dims } => program::Type::bits(dims),
+        Type::Codes { dims, bits } => program::Type::codes(dims, *bits as u32),
         Type::TopK { dims, samples, keep, values } => program::Type::topk(dims, *samples, *keep, lower_dtype(*values)),
     }
 }

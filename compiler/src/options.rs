@@ -188,6 +188,8 @@ pub struct Razor {
     pub ends: bool,
     /// Prune what smooth activations and normalization read.
     pub smooth: bool,
+    /// Bits of a smooth activation's slope that are saved instead of its input: 2 to 4; 0 saves the input whole.
+    pub slope_bits: u64,
     /// The published mask rule (all ties kept, f32), for comparison; nothing is packed.
     pub reference: bool,
     /// Compute gradients of normalization from its exact input, never from its pruned output.
@@ -298,6 +300,7 @@ impl Default for Razor {
             values: DType::F16,
             ends: false,
             smooth: false,
+            slope_bits: 3,
             reference: false,
             exact_norm: false,
         }

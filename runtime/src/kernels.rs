@@ -4,9 +4,13 @@ use razorc_proto::program::Attr;
 
 use crate::error::KernelError;
 use crate::types::Type;
+use binary::Operator;
 use call::Call;
+use unary::{Function, Smooth};
 
+pub mod activation;
 pub mod attention;
+pub mod binary;
 mod call;
 pub mod conv;
 pub mod elementwise;
@@ -20,8 +24,10 @@ pub mod pool;
 pub mod reduce;
 pub mod resize;
 pub mod row_norm;
+pub mod slope;
 pub mod softmax;
 mod strides;
+pub mod unary;
 pub mod volume;
 mod window;
 
@@ -67,6 +73,13 @@ pub enum Kernel {
     Mul(elementwise::Broadcast),
     Div(elementwise::Broadcast),
     Scale(elementwise::Scale),
+    Unary(unary::Unary),
+    UnaryGrad(unary::UnaryGrad),
+    Binary(binary::Binary),
+    SlopeCodes(slope::Slopes),
+    ScaleByCodes(slope::Slopes),
+    /// `thresholded_relu` and `shrink`.
+    Gap(activation::Gap),
     MaskedScale(elementwise::MaskedScale),
     Dropout(elementwise::Dropout),
     /// `reduce_to`, `reduce_sum` and `reduce_mean`.
@@ -229,6 +242,53 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("mul", &[], elementwise::mul),
     ("div", &[], elementwise::div),
     ("scale", &["factor"], elementwise::scale),
+    ("shift", &["offset"], unary::shift),
+    ("power", &["exponent"], unary::power),
+    ("reciprocal", &[], |call| unary::unary(call, Function::Reciprocal)),
+    ("exp", &[], |call| unary::unary(call, Function::Exp)),
+    ("log", &[], |call| unary::unary(call, Function::Log)),
+    ("sqrt", &[], |call| unary::unary(call, Function::Sqrt)),
+    ("abs", &[], |call| unary::unary(call, Function::Abs)),
+    ("sign", &[], |call| unary::unary(call, Function::Sign)),
+    ("floor", &[], |call| unary::unary(call, Function::Floor)),
+    ("ceil", &[], |call| unary::unary(call, Function::Ceil)),
+    ("round", &[], |call| unary::unary(call, Function::Round)),
+    ("sin", &[], |call| unary::unary(call, Function::Sin)),
+    ("cos", &[], |call| unary::unary(call, Function::Cos)),
+    ("tan", &[], |call| unary::unary(call, Function::Tan)),
+    ("asin", &[], |call| unary::unary(call, Function::Asin)),
+    ("acos", &[], |call| unary::unary(call, Function::Acos)),
+    ("atan", &[], |call| unary::unary(call, Function::Atan)),
+    ("sinh", &[], |call| unary::unary(call, Function::Sinh)),
+    ("cosh", &[], |call| unary::unary(call, Function::Cosh)),
+    ("asinh", &[], |call| unary::unary(call, Function::Asinh)),
+    ("acosh", &[], |call| unary::unary(call, Function::Acosh)),
+    ("atanh", &[], |call| unary::unary(call, Function::Atanh)),
+    ("erf", &[], |call| unary::unary(call, Function::Erf)),
+    ("silu", &[], |call| unary::unary(call, Function::Smooth(Smooth::Silu))),
+    ("silu_grad", &[], |call| unary::grad(call, Smooth::Silu)),
+    ("mish", &[], |call| unary::unary(call, Function::Smooth(Smooth::Mish))),
+    ("mish_grad", &[], |call| unary::grad(call, Smooth::Mish)),
+    ("softplus", &[], |call| unary::unary(call, Function::Smooth(Smooth::Softplus))),
+    ("softplus_grad", &[], |call| unary::grad(call, Smooth::Softplus)),
+    ("softsign", &[], |call| unary::unary(call, Function::Smooth(Smooth::Softsign))),
+    ("softsign_grad", &[], |call| unary::grad(call, Smooth::Softsign)),
+    ("gelu", &["approximate"], unary::gelu),
+    ("gelu_grad", &["approximate"], unary::gelu_grad),
+    ("elu", &["alpha"], unary::elu),
+    ("elu_grad", &["alpha"], unary::elu_grad),
+    ("thresholded_relu", &["alpha"], activation::thresholded_relu),
+    ("shrink", &["lambda", "bias"], activation::shrink),
+    ("pow", &[], |call| binary::binary(call, Operator::Pow)),
+    ("max", &[], |call| binary::binary(call, Operator::Max)),
+    ("min", &[], |call| binary::binary(call, Operator::Min)),
+    ("round_f16", &[], |call| unary::unary(call, Function::RoundF16)),
+    ("slope_codes", &["function", "bits", "alpha", "approximate"], slope::slope_codes),
+    ("scale_by_codes", &["function", "alpha", "approximate"], slope::scale_by_codes),
+    ("max_share", &[], |call| binary::binary(call, Operator::MaxShare)),
+    ("fmod", &[], |call| binary::binary(call, Operator::Fmod)),
+    ("pow_base_slope", &[], |call| binary::binary(call, Operator::PowBaseSlope)),
+    ("pow_exponent_slope", &[], |call| binary::binary(call, Operator::PowExponentSlope)),
     ("masked_scale", &["on", "off"], elementwise::masked_scale),
     ("dropout", &["ratio", "seed"], elementwise::dropout),
     ("reduce_to", &["shape"], reduce::reduce_to),

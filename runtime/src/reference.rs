@@ -6,8 +6,10 @@ use crate::kernels::Kernel;
 use crate::program::{Home, Instruction, Program, Sequence, Value};
 
 mod attention;
+mod binary;
 mod conv;
 mod elementwise;
+pub(crate) mod function;
 mod layout;
 mod linear;
 mod loss;
@@ -22,6 +24,7 @@ mod softmax;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod unary;
 mod volume;
 
 use tensor::Args;
@@ -185,6 +188,12 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Mul(it) => vec![elementwise::binary(it, args, |a, b| a * b)],
         Kernel::Div(it) => vec![elementwise::binary(it, args, |a, b| a / b)],
         Kernel::Scale(it) => vec![elementwise::scale(it, args)],
+        Kernel::Unary(it) => vec![unary::unary(it, args)],
+        Kernel::UnaryGrad(it) => vec![unary::grad(it.function, args)],
+        Kernel::Binary(it) => vec![binary::binary(it, args)],
+        Kernel::SlopeCodes(it) => vec![unary::slope_codes(it, args)],
+        Kernel::ScaleByCodes(it) => vec![unary::scale_by_codes(it, args)],
+        Kernel::Gap(it) => unary::gap(it, args),
         Kernel::MaskedScale(it) => vec![elementwise::masked_scale(it, args)],
         Kernel::Dropout(it) => elementwise::dropout(it, args),
         Kernel::Reduce(it) => vec![reduce::reduce(it, args)],

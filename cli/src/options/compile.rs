@@ -124,6 +124,9 @@ struct RazorOptions {
     /// Prune what smooth activations and normalization read, though gradients suffer much
     #[arg(long)]
     prune_smooth: bool,
+    /// Bits of a smooth activation's slope (GELU, SiLU) that are saved instead of its input; 0 saves the input whole
+    #[arg(long, value_name = "N", default_value = "3", value_parser = ["0", "2", "3", "4"])]
+    slope_bits: String,
     /// Keep what the published rule keeps, without packing; for comparison only
     #[arg(long)]
     reference_mask: bool,
@@ -288,6 +291,7 @@ impl RazorOptions {
             },
             ends: self.prune_ends,
             smooth: self.prune_smooth,
+            slope_bits: self.slope_bits.parse().unwrap_or(0),
             reference: self.reference_mask,
             exact_norm: self.exact_norm,
         })

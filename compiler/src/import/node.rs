@@ -155,6 +155,21 @@ impl<'w, 'a> At<'w, 'a> {
         }
     }
 
+    /// Input `slot` where it is a literal: one number that no weight went into, with no more axes than the other input,
+    /// so that the output has the other's shape.
+    pub fn literal(&self, slot: usize) -> Option<f64> {
+        let name = self.input_name(slot).ok()?;
+        let rank = |slot| Some(self.walk.facts.ty(self.input_name(slot).ok()?)?.rank());
+        let other = usize::from(slot == 0);
+        if !self.walk.is_constant(name) || rank(other)? < rank(slot)? {
+            return None;
+        }
+        match self.walk.facts.floats(name)?[..] {
+            [number] if number.is_finite() => Some(number.into()),
+            _ => None,
+        }
+    }
+
     /// Axes by attribute before opset `since`, by input 1 from then on; none where they are left out.
     pub fn list(&self, name: &str, slot: usize, since: i64) -> Result<Option<Vec<i64>>, Refused> {
         match self.opset() < since {
@@ -279,6 +294,21 @@ impl<'w, 'a> At<'w, 'a> {
     pub fn emit(&mut self, op: &str, operands: &[Value], attrs: Attrs, suffix: &str) -> Result<Value, Refused> {
         let name = format!("{}.{suffix}", self.first_output());
         self.walk.add(op, operands, attrs, &name)
+    }
+
+    /// Output 0 is all inputs taken together by `op`, from the first to the last.
+    pub fn fold(&mut self, op: &str) -> Result<(), Refused> {
+        let mut folded = self.input(0)?;
+        for slot in 1..self.inputs() {
+            let operands = [folded, self.input(slot)?];
+            if slot + 1 == self.inputs() {
+                self.make(op, &operands, Attrs::new())?;
+                return Ok(());
+            }
+            folded = self.emit(op, &operands, Attrs::new(), op)?;
+        }
+        self.finish(folded);
+        Ok(())
     }
 
     /// Adds the node that makes output 0; returns it.

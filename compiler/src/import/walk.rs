@@ -259,9 +259,11 @@ fn is_mask(weight: &Weight) -> bool {
 }
 
 fn rule(node: &NodeProto) -> Option<ImportRule> {
-    let rows = ops::all().flat_map(|it| it.import);
-    let found = rows.filter(|it| it.0 == node.op_type()).map(|it| it.1).next();
-    found.filter(|_| domain(node).is_empty())
+    let name = match domain(node) {
+        "" => node.op_type().to_string(),
+        domain => format!("{domain}.{}", node.op_type()),
+    };
+    ops::all().flat_map(|it| it.import).find(|it| it.0 == name).map(|it| it.1)
 }
 
 /// What is wrong with an operator that has no rule, and what to do about it.

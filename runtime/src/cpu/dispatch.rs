@@ -1,8 +1,8 @@
 //! Which function runs which kernel, on which operands and results.
 
 use super::{
-    activation, attention, broadcast, conv, cross_entropy, dropout, elementwise, layout, linear, loss, lrn, norm,
-    optimizer, pack, pool2d, reduce, resize, row_norm, softmax, topk, volume,
+    activation, attention, binary, broadcast, conv, cross_entropy, dropout, elementwise, layout, linear, loss, lrn,
+    norm, optimizer, pack, pool2d, reduce, resize, row_norm, slope, softmax, topk, unary, volume,
 };
 use crate::arena::{Element, Step};
 use crate::kernels::Kernel;
@@ -90,6 +90,12 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::Mul(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a * b),
         Kernel::Div(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a / b),
         Kernel::Scale(it) => elementwise::scale(pool, it, x(0), y()),
+        Kernel::Unary(it) => unary::unary(pool, it, x(0), y()),
+        Kernel::UnaryGrad(it) => unary::grad(pool, it.function, operands(step), y()),
+        Kernel::Binary(it) => binary::binary(pool, it, operands(step), y()),
+        Kernel::SlopeCodes(it) => slope::slope_codes(pool, it, x(0), step.result(0)),
+        Kernel::ScaleByCodes(it) => slope::scale_by_codes(pool, it, x(0), bits(1), y()),
+        Kernel::Gap(it) => activation::gap(pool, it, x(0), any(step, 0), any(step, 1)),
         Kernel::MaskedScale(it) => elementwise::masked_scale(pool, it, x(0), bits(1), y()),
         Kernel::Dropout(it) => dropout::dropout(pool, it, x(0), x(1)[0], any(step, 0), any(step, 1)),
         Kernel::Reduce(it) => reduce::reduce(pool, it, x(0), y()),

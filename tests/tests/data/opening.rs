@@ -3,7 +3,7 @@ use std::fs;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use ndarray::{Array, Array1, Array2, Array4, ShapeBuilder};
 use ndarray_npy::{NpzWriter, WritableElement};
-use razorc_runtime::data::{Dataset, Expect, Options, Transform};
+use razorc_runtime::data::{Dataset, Options, Transform};
 use tempfile::TempDir;
 
 use super::{all, classes, floats, folder, named, noise, npy, preset, refusal};

@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2};
 use razorc_runtime::data::{Dataset, Expect, Loader, Options, Order, Transform};
 use tempfile::TempDir;
 
-use super::{all, classes, folder, npy, numbered, preset, refusal, values};
+use super::{all, classes, folder, named, npy, numbered, preset, refusal, values};
 
 fn open(path: &Path, targets: Option<&Path>, expect: &Expect, parts: &[&str]) {
     says(&refusal(Dataset::open(path, targets, expect, &Options::default())), parts);

@@ -48,7 +48,7 @@ pub fn first(dataset: &Dataset, batch: usize, order: Order) -> (Vec<Column>, Vec
 fn ids(column: &Column) -> &[i64] {
     match column {
         Column::Whole(ids) => ids,
-        Column::Real(_) => panic!("no whole numbers"),
+        Column::Real(_) | Column::Truth(_) => panic!("no whole numbers"),
     }
 }
 

@@ -47,6 +47,11 @@ pub fn bits(dims: &[usize]) -> proto::Type {
     proto::Type { kind: Kind::Bits.into(), ..dense(DType::Bool, dims) }
 }
 
+/// Type of a small number for each element.
+pub fn codes(dims: &[usize], bits: u32) -> proto::Type {
+    proto::Type { kind: Kind::Codes.into(), bits, ..f32(dims) }
+}
+
 /// Type of a pruned copy.
 pub fn topk(dims: &[usize], samples: usize, keep: usize, values: DType) -> proto::Type {
     let (samples, keep) = (samples as u64, keep as u64);
@@ -66,6 +71,11 @@ pub fn int(value: usize) -> attr::Value {
 /// A number as attr.
 pub fn float(value: f64) -> attr::Value {
     attr::Value::Float(value)
+}
+
+/// A word as attr.
+pub fn word(value: &str) -> attr::Value {
+    attr::Value::Word(value.into())
 }
 
 impl Case {

@@ -15,5 +15,7 @@ mod pool;
 mod reduce;
 mod resize;
 mod row_norm;
+mod slope;
 mod softmax;
+mod unary;
 mod update;

@@ -172,6 +172,12 @@ fn elements() -> Vec<Gradient> {
     let dims: &[usize] = &[2, 3, 4];
     let large = (Type::f32(dims), Tensor::float(dims, wave(dims, 0).1.floats().unwrap().iter().map(|it| 3.0 * it)));
     let unary = |forward, grad, takes| Gradient { grad, takes, ..of_op(forward, vec![large.clone()], &[], &[dims]) };
+    let with_attr = |forward, grad, attr: Attr| Gradient {
+        grad,
+        takes: &[Cotangent, Operand(0)],
+        grad_attrs: vec![attr.clone()],
+        ..of_op(forward, vec![large.clone()], &[attr], &[dims])
+    };
     let softmax = |forward, grad, axis| {
         let attrs = vec![Attr::int("axis", axis)];
         let base = of_op(forward, vec![large.clone()], &attrs, &[dims]);
@@ -186,6 +192,13 @@ fn elements() -> Vec<Gradient> {
         unary("sigmoid", "sigmoid_grad", &[Cotangent, Result(0)]),
         unary("tanh", "tanh_grad", &[Cotangent, Result(0)]),
         unary("hard_swish", "hard_swish_grad", &[Cotangent, Operand(0)]),
+        unary("silu", "silu_grad", &[Cotangent, Operand(0)]),
+        unary("mish", "mish_grad", &[Cotangent, Operand(0)]),
+        unary("softplus", "softplus_grad", &[Cotangent, Operand(0)]),
+        unary("softsign", "softsign_grad", &[Cotangent, Operand(0)]),
+        with_attr("gelu", "gelu_grad", Attr::word("approximate", "none")),
+        with_attr("gelu", "gelu_grad", Attr::word("approximate", "tanh")),
+        with_attr("elu", "elu_grad", Attr::float("alpha", 0.7)),
         softmax("softmax", "softmax_grad", 1),
         softmax("log_softmax", "log_softmax_grad", 2),
         Gradient { grad: "prelu_input_grad", takes: &[Cotangent, Result(1), Operand(1)], ..prelu() },
