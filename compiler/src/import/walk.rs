@@ -112,12 +112,14 @@ impl<'a> Walk<'a> {
         if outputs.iter().all(|it| self.is_constant(it)) {
             return Ok(());
         }
-        let obstacle = self.obstacles.get(&first_output(node));
-        let rule = rule(node).filter(|_| obstacle.is_none());
+        let rule = rule(node);
+        let obstacle = self.obstacles.get(&first_output(node)).cloned();
+        let obstacle = obstacle.or_else(|| self.odd_weight(node).filter(|_| rule.is_some()));
+        let rule = rule.filter(|_| obstacle.is_none());
         let known = |it: &&String| it.is_empty() || self.facts.ty(it).is_some() || self.values.contains_key(*it);
         let outcome = match rule {
             None => Err(Refused(match domain(node) {
-                _ if obstacle.is_some() => obstacle.cloned().unwrap_or_default(),
+                _ if obstacle.is_some() => obstacle.unwrap_or_default(),
                 "" => unsupported(node.op_type()),
                 domain => format!("of domain {domain} is not supported"),
             })),
@@ -151,6 +153,16 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What is wrong with an initializer that a node reads, if that has a type that nothing computes with.
+    fn odd_weight(&self, node: &NodeProto) -> Option<String> {
+        let mut odd = node.input.iter().filter(|it| self.facts.ty(it).is_none());
+        let tensor = odd.find_map(|it| self.initializers.get(it.as_str()))?;
+        let dtype = DataType::try_from(tensor.data_type()).map_or("?", |it| it.as_str_name());
+        // Where nothing has a type, something else is at fault.
+        let alone = node.input.iter().any(|it| self.facts.ty(it).is_some()) && !is_float(tensor);
+        alone.then(|| format!("reads `{}`, which is {dtype}; only weights of floats are supported", tensor.name()))
     }
 
     /// Whether a value of the model is known when compiling: no input and no weight went into it.

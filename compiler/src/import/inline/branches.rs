@@ -7,8 +7,8 @@ use razorc_proto::onnx::attribute_proto::AttributeType;
 use razorc_proto::onnx::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use razorc_proto::{Model, encoded_len};
 
-use super::{Unfolding, floats};
 use super::scope::{Names, rename, subgraphs};
+use super::{Unfolding, floats};
 use crate::error::ImportError;
 use crate::import::facts::analyse;
 use crate::import::order::label;
@@ -188,7 +188,8 @@ fn computable<'a>(graph: &'a GraphProto, wanted: &HashSet<&str>) -> Vec<&'a Node
     let mut weighty = weights;
     let mut kept = vec![];
     for node in order.into_iter().map(|it| &graph.node[it]) {
-        if subgraphs(node).next().is_some() || !node.input.iter().all(|it| it.is_empty() || there.contains(it.as_str())) {
+        if subgraphs(node).next().is_some() || !node.input.iter().all(|it| it.is_empty() || there.contains(it.as_str()))
+        {
             continue;
         }
         if !shape_only(node) && node.input.iter().any(|it| weighty.contains(it.as_str())) {

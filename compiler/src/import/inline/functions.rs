@@ -72,7 +72,8 @@ impl<'a> Unfolding<'a> {
                 flat.push(node);
                 continue;
             };
-            let calls_itself = stack.iter().filter_map(|it| it.function).any(|it| std::ptr::eq(it.proto, function.proto));
+            let calls_itself =
+                stack.iter().filter_map(|it| it.function).any(|it| std::ptr::eq(it.proto, function.proto));
             if calls_itself || DEEPEST < stack.len() {
                 let what = if calls_itself { "calls itself" } else { "calls functions too deep" };
                 self.obstacle(&node, format!("{what}, which is not supported"));
@@ -110,7 +111,8 @@ impl<'a> Unfolding<'a> {
             names.insert(input.clone(), call.input.get(at).cloned().unwrap_or_default());
         }
         let mut copies = vec![];
-        for (output, made) in function.output.iter().zip(&call.output).filter(|it| !it.0.is_empty() && !it.1.is_empty()) {
+        for (output, made) in function.output.iter().zip(&call.output).filter(|it| !it.0.is_empty() && !it.1.is_empty())
+        {
             // What is an input too, or is given out twice, has a name already.
             match names.contains_key(output) {
                 true => copies.push((output.clone(), made)),
