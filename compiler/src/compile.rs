@@ -89,6 +89,18 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     Ok(Compiled { program, blobs, dense, decisions: graphs.decisions })
 }
 
+/// What memory the trainer would take if it saved everything whole, and what it takes; weights need no values for that.
+pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
+    let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
+    let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
+    let plan = |graph| {
+        let schedule = schedule(graph, &kept(graph, &graphs.task, false));
+        let train = Scheduled { graph, schedule: &schedule };
+        report::memory(&lower(train, eval, graphs.task.clone(), |_| None), train, eval, &graphs.dense)
+    };
+    (plan(&graphs.dense), plan(&graphs.train))
+}
+
 /// The graphs that a model becomes.
 pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> {
     check_globs(options)?;
@@ -157,6 +169,12 @@ pub fn text_after(model: &Model, options: &Options, stage: &str) -> Result<Strin
 }
 
 fn prepared_import(model: &Model, options: &Options) -> Result<Imported, CompileError> {
+    let (model, options) = prepared(model, options)?;
+    Ok(import(&model, &options)?)
+}
+
+/// What is imported of a model, and with which options.
+pub(crate) fn prepared(model: &Model, options: &Options) -> Result<(Model, Options), CompileError> {
     let prepared = prepare(model, &preparation(options))?;
     let mut options = options.clone();
     if options.head_only {
@@ -165,7 +183,7 @@ fn prepared_import(model: &Model, options: &Options) -> Result<Imported, Compile
         }
         options.train = prepared.head.iter().map(|it| globset::escape(it)).collect();
     }
-    Ok(import(&prepared.model, &options)?)
+    Ok((prepared.model, options))
 }
 
 fn run(passes: &[Pass], graph: &mut Graph, options: &Options) {
