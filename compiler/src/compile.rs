@@ -99,6 +99,18 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     Ok(Compiled { program, blobs, dense, decisions: graphs.decisions, norms: graphs.norms })
 }
 
+/// What memory the trainer would take if it saved everything whole, and what it takes; weights need no values for that.
+pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
+    let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
+    let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
+    let plan = |graph| {
+        let schedule = schedule(graph, &kept(graph, &graphs.task, false));
+        let train = Scheduled { graph, schedule: &schedule };
+        report::memory(&lower(train, eval, graphs.task.clone(), |_| None), train, eval, &graphs.dense)
+    };
+    (plan(&graphs.dense), plan(&graphs.train))
+}
+
 /// The graphs that a model becomes.
 pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> {
     staged(model, options, &mut |_, _| {})
@@ -172,6 +184,12 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
 }
 
 fn prepared_import(model: &Model, options: &Options) -> Result<Imported, CompileError> {
+    let (model, options) = prepared(model, options)?;
+    Ok(import(&model, &options)?)
+}
+
+/// What is imported of a model, and with which options.
+pub(crate) fn prepared(model: &Model, options: &Options) -> Result<(Model, Options), CompileError> {
     if 0 < options.classes && !options.loss_output.is_empty() {
         return Err(CompileError::HeadBesideLoss);
     }
@@ -183,7 +201,7 @@ fn prepared_import(model: &Model, options: &Options) -> Result<Imported, Compile
         }
         options.train = prepared.head.iter().map(|it| globset::escape(it)).collect();
     }
-    Ok(import(&prepared.model, &options)?)
+    Ok((prepared.model, options))
 }
 
 /// The loss that was asked for, or the model's own.

@@ -18,6 +18,7 @@ mod lp;
 mod math;
 mod node;
 mod norm;
+mod notes;
 mod order;
 mod pool;
 mod prediction;
@@ -35,9 +36,10 @@ mod versions;
 mod walk;
 mod weights;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use razorc_proto::Model;
+use razorc_proto::onnx::NodeProto;
 
 use self::facts::{Facts, analyse};
 use self::inline::{Flat, flatten};
@@ -47,12 +49,14 @@ use crate::graph::{Graph, Phase, Value};
 use crate::options::Options;
 use crate::types::Type;
 
-pub(crate) use inline::{subgraphs, subgraphs_mut, values_read};
+pub(crate) use inline::{moving, subgraphs, subgraphs_mut, values_read};
 pub use node::{At, ImportRule, Refused};
+pub(crate) use notes::{Note, Notes};
 pub(crate) use order::{label, output_name};
 pub(crate) use probe::{int_tensor, is_float, real_inputs, typed};
 pub(crate) use roles::examples;
 pub use versions::{CHECKED, OLDEST, versions};
+pub(crate) use walk::operator_refusal;
 pub use weights::{Source, Weight};
 
 pub(crate) mod rules {
@@ -98,18 +102,28 @@ pub struct Imported {
 
 /// Imports a (prepared) model. If the model has several outputs, the first one is what is trained.
 pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError> {
+    import_noting(model, options, &mut Notes::default())
+}
+
+/// As `import`, and notes what becomes of each node, as far as it gets.
+pub(crate) fn import_noting(model: &Model, options: &Options, notes: &mut Notes) -> Result<Imported, ImportError> {
     let opset = order::opset(model.proto())?;
+    notes.opset = opset;
     let sizes =
         Sizes { batch: Some(options.batch), bind: &options.bind, input_shapes: &options.input_shapes, other: None };
     let Flat { model, obstacles } = flatten(model, opset, &sizes)?;
     let model: &Model = &model;
     let roots = order::roots(model.graph(), &options.loss_output)?;
     let order = order::live_nodes(model.graph(), &roots)?;
+    let live: HashSet<*const NodeProto> = order.iter().map(|it| std::ptr::from_ref(*it)).collect();
+    let unused = model.graph().node.iter().filter(|it| !live.contains(&std::ptr::from_ref(*it)));
+    notes.unused = unused.map(|it| it.op_type().to_string()).collect();
     let probe = probe(model, &sizes)?;
     let facts = analyse(&probe.model)?;
     let roles = roles::Roles::new(options)?;
     let walk = walk::Walk::new(model, opset, &facts, &obstacles, roles, options);
-    let mut imported = walk.run(&order, &roots).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
+    let run = walk.run(&order, &roots, &mut notes.nodes);
+    let mut imported = run.map_err(|e| blame_batch(e, probe.baked, options.batch))?;
     if options.loss_output.is_empty() {
         imported.output = prediction::prediction(&mut imported, options);
         prediction::sweep(&mut imported);

@@ -4,6 +4,8 @@
 mod bad_input;
 #[path = "cli/course.rs"]
 mod course;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/memory.rs"]
