@@ -130,7 +130,7 @@ fn functions_are_put_where_they_are_called() {
 fn a_model_with_functions_is_exported_as_it_was() {
     let model = layered(Some(0.5));
     let weights = &imported(&model).weights;
-    let tuned: HashMap<String, Vec<f32>> = [("w".to_string(), weights["w"].values().unwrap())].into();
+    let tuned: HashMap<String, Vec<f32>> = [("w".to_string(), weights["w"].floats().unwrap().unwrap())].into();
     assert!(export(&model, &Preparation::default(), &tuned, &[]).unwrap().encode() == model.encode());
     let tuned: HashMap<String, Vec<f32>> = [("w".to_string(), vec![0.5; 16])].into();
     let exported = export(&model, &Preparation::default(), &tuned, &[]).unwrap();
@@ -346,7 +346,7 @@ fn floats_of_any_width_are_trained_and_written_back_in_their_own() {
     assert_eq!(imported.graph.declared("param").len(), 3);
     assert!(imported.graph.phase(razorc_compiler::graph::Phase::Forward).count() >= 4);
     let mut tuned: HashMap<String, Vec<f32>> =
-        ["w", "big", "back"].map(|it| (it.to_string(), imported.weights[it].values().unwrap())).into();
+        ["w", "big", "back"].map(|it| (it.to_string(), imported.weights[it].floats().unwrap().unwrap())).into();
     assert!(export(&model, &Preparation::default(), &tuned, &[]).unwrap().encode() == model.encode());
     tuned.insert("w".into(), vec![0.7; 16]);
     let exported = export(&model, &Preparation::default(), &tuned, &[]).unwrap();
