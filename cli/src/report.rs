@@ -89,11 +89,27 @@ pub fn decisions(saved: &[back_razor::Decision], norms: &[norm_from_output::Deci
     text
 }
 
-/// `loss 0.829, accuracy 69.1 %`.
+/// `loss 0.829, accuracy 69.1 %, F1 0.612`.
 pub fn score(score: &Score) -> String {
-    match score.accuracy {
+    let mut text = match score.accuracy {
         Some(accuracy) => format!("loss {:.3}, accuracy {:.1} %", score.loss, 100.0 * accuracy),
         None => format!("loss {:.5}", score.loss),
+    };
+    for (_, words, value) in score.measures.list() {
+        text += &match words.ends_with("accuracy") {
+            true => format!(", {words} {:.1} %", 100.0 * value),
+            false => format!(", {words} {value:.3}"),
+        };
+    }
+    text
+}
+
+/// Puts what was measured into an object, with `prefix` before each key.
+pub fn add_score(object: &mut Value, prefix: &str, score: Option<&Score>) {
+    object[format!("{prefix}loss")] = json!(score.map(|it| it.loss));
+    object[format!("{prefix}accuracy")] = json!(score.and_then(|it| it.accuracy));
+    for (key, _, value) in score.into_iter().flat_map(|it| it.measures.list()) {
+        object[format!("{prefix}{key}")] = json!(value);
     }
 }
 

@@ -13,6 +13,7 @@ mod guard;
 mod inline;
 mod layout;
 mod linear;
+mod loss;
 mod lp;
 mod math;
 mod node;
@@ -64,6 +65,7 @@ pub(crate) mod rules {
     pub use super::elementwise::*;
     pub use super::layout::*;
     pub use super::linear::*;
+    pub use super::loss::*;
     pub use super::lp::*;
     pub use super::math::*;
     pub use super::norm::*;
@@ -88,7 +90,10 @@ pub struct Imported {
     /// The 1-based number of the step, f32[]; none where nothing reads it.
     pub step: Option<Value>,
     /// The prediction, batch first. A Softmax (or Sigmoid) at the model's output that the loss brings along is left out.
+    /// Or the loss, where the model's own is asked for.
     pub output: Value,
+    /// The prediction beside the model's own loss, if it has one.
+    pub prediction: Option<Value>,
 }
 
 /// Imports a (prepared) model. If the model has several outputs, the first one is what is trained.
@@ -98,15 +103,26 @@ pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError>
         Sizes { batch: Some(options.batch), bind: &options.bind, input_shapes: &options.input_shapes, other: None };
     let Flat { model, obstacles } = flatten(model, opset, &sizes)?;
     let model: &Model = &model;
-    let order = order::live_nodes(model.graph())?;
+    let roots = order::roots(model.graph(), &options.loss_output)?;
+    let order = order::live_nodes(model.graph(), &roots)?;
     let probe = probe(model, &sizes)?;
     let facts = analyse(&probe.model)?;
     let roles = roles::Roles::new(options)?;
     let walk = walk::Walk::new(model, opset, &facts, &obstacles, roles, options);
-    let mut imported = walk.run(&order).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
-    imported.output = prediction::prediction(&mut imported, options.loss);
+    let mut imported = walk.run(&order, &roots).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
+    if options.loss_output.is_empty() {
+        imported.output = prediction::prediction(&mut imported, options);
+        prediction::sweep(&mut imported);
+        check_output(model, &imported, options.batch).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
+        return Ok(imported);
+    }
+    let is_batch =
+        |it: &Value| imported.graph.ty(*it).is_f32() && imported.graph.ty(*it).dims().first() == Some(&options.batch);
+    imported.prediction = imported.prediction.filter(is_batch);
     prediction::sweep(&mut imported);
-    check_output(model, &imported, options.batch).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
+    if imported.graph.node(imported.output.node).phase != Phase::Forward {
+        return Err(ImportError::ConstantOutput(options.loss_output.clone()));
+    }
     Ok(imported)
 }
 

@@ -18,6 +18,7 @@ pub mod slope_codes;
 
 use crate::graph::{Graph, Value};
 use crate::options::Options;
+use crate::step::OWN_LOSS;
 use crate::verify::verify;
 
 /// A rewrite, and the name that the command line and tests call it by.
@@ -120,5 +121,5 @@ pub(crate) fn apply(passes: &[Pass], graph: &mut Graph, options: &Options, watch
 
 /// What the caller of a step reads.
 fn ends(graph: &Graph) -> Vec<Value> {
-    ["loss", "correct"].iter().filter_map(|it| graph.value(it)).collect()
+    ["loss", OWN_LOSS, "correct"].iter().filter_map(|it| graph.value(it)).collect()
 }

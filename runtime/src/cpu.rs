@@ -12,6 +12,7 @@ pub mod broadcast;
 pub mod channels;
 pub mod chunks;
 pub mod conv;
+pub mod cross_entropy;
 pub mod depthwise;
 mod dispatch;
 pub mod dropout;

@@ -100,6 +100,10 @@ pub enum Kernel {
     SoftmaxCrossEntropyGrad(loss::CrossEntropy),
     Mse(loss::Elementwise),
     MseGrad(loss::Elementwise),
+    Mae(loss::Elementwise),
+    MaeGrad(loss::Elementwise),
+    Huber(loss::Huber),
+    HuberGrad(loss::Huber),
     BceWithLogits(loss::Elementwise),
     BceWithLogitsGrad(loss::Elementwise),
     Correct(loss::Correct),
@@ -194,6 +198,7 @@ const RESIZE_GRAD: &[&str] = &[
 ];
 const LRN: &[&str] = &["size", "alpha", "beta", "bias"];
 const ATTENTION: &[&str] = &["scale", "causal", "safe"];
+const CROSS_ENTROPY: &[&str] = &["axis", "ignore_index", "label_smoothing", "reduction"];
 const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay"];
 
 /// Every op: its name, the attrs that it has (all of them, and no others), and how an instruction is checked.
@@ -300,13 +305,17 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("softmax_grad", &["axis"], softmax::softmax_grad),
     ("log_softmax", &["axis"], softmax::log_softmax),
     ("log_softmax_grad", &["axis"], softmax::log_softmax_grad),
-    ("softmax_cross_entropy", &["label_smoothing"], loss::softmax_cross_entropy),
-    ("softmax_cross_entropy_grad", &["label_smoothing"], loss::softmax_cross_entropy_grad),
+    ("softmax_cross_entropy", CROSS_ENTROPY, loss::softmax_cross_entropy),
+    ("softmax_cross_entropy_grad", CROSS_ENTROPY, loss::softmax_cross_entropy_grad),
     ("mse", &[], loss::mse),
     ("mse_grad", &[], loss::mse_grad),
+    ("mae", &[], loss::mae),
+    ("mae_grad", &[], loss::mae_grad),
+    ("huber", &["delta"], loss::huber),
+    ("huber_grad", &["delta"], loss::huber_grad),
     ("bce_with_logits", &[], loss::bce_with_logits),
     ("bce_with_logits_grad", &[], loss::bce_with_logits_grad),
-    ("correct", &["kind"], loss::correct),
+    ("correct", &["kind", "axis", "ignore_index"], loss::correct),
     ("compress", &[], pack::compress),
     ("decompress", &[], pack::decompress),
     ("mask_topk", &["sparsity_ppm", "samples"], pack::mask_topk),

@@ -10,6 +10,8 @@ mod help;
 mod memory;
 #[path = "cli/saved.rs"]
 mod saved;
+#[path = "cli/tasks.rs"]
+mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -93,6 +93,21 @@ impl<'w, 'a> At<'w, 'a> {
         }
     }
 
+    /// Input `slot` as a tensor of floats that is never trained.
+    pub fn constant(&mut self, slot: usize) -> Result<Value, Refused> {
+        let value = self.input_as(slot, Reading::Setting)?;
+        if self.is_data(value) {
+            return refuse(format!("has an input {slot} (`{}`) that is no constant", self.node.input[slot]));
+        }
+        Ok(value)
+    }
+
+    /// Declares a constant for this node alone.
+    pub fn declare(&mut self, suffix: &str, weight: Weight) -> Value {
+        let name = format!("{}.{suffix}", self.output_name(0));
+        self.walk.declare(&name, "frozen", weight)
+    }
+
     /// Input `slot` as a tensor of floats, integers or truths.
     pub fn any(&mut self, slot: usize) -> Result<Value, Refused> {
         let name = self.input_name(slot)?.to_string();

@@ -10,7 +10,7 @@ use super::Imported;
 use super::facts::Facts;
 use super::inline::{Obstacles, first_output};
 use super::node::{At, ImportRule, Refused};
-use super::order::{label, output_name};
+use super::order::label;
 use super::probe::{is_float, real_inputs, weight_dims};
 use super::roles::{Reading, Roles};
 use super::weights::{Source, Weight};
@@ -76,7 +76,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Imports `order`, or says everything that is wrong with it.
-    pub fn run(mut self, order: &[&NodeProto]) -> Result<Imported, ImportError> {
+    pub fn run(mut self, order: &[&NodeProto], outputs: &[&str]) -> Result<Imported, ImportError> {
         let read: HashSet<&str> = order.iter().flat_map(|it| it.input.iter().map(String::as_str)).collect();
         for info in real_inputs(self.model.graph()) {
             let Some(ty) = self.facts.ty(info.name()).filter(|_| read.contains(info.name())) else { continue };
@@ -92,11 +92,12 @@ impl<'a> Walk<'a> {
             return Err(ImportError::Unsupported(self.refusals));
         }
         self.roles.check()?;
-        let name = output_name(self.model.graph())?;
+        let name = outputs.first().copied().unwrap_or_default();
+        let prediction = outputs.get(1).and_then(|it| self.bound(it));
         match self.values.get(name) {
             Some(&output) => {
                 let Walk { graph, weights, inputs, step, .. } = self;
-                Ok(Imported { graph, weights, inputs, step, output })
+                Ok(Imported { graph, weights, inputs, step, output, prediction })
             }
             None => Err(ImportError::ConstantOutput(name.into())),
         }

@@ -215,13 +215,18 @@ fn elements() -> Vec<Gradient> {
 fn losses() -> Vec<Gradient> {
     let rows = (Type::f32(&[3]), Tensor::float(&[3], [0.5, 2.0, 0.0]));
     let classes = ints(DType::I64, &[3], &[2, 0, -1]);
-    let smoothing = vec![Attr::float("label_smoothing", 0.2)];
+    let smoothing = vec![
+        Attr::int("axis", 1),
+        Attr::int("ignore_index", -100),
+        Attr::float("label_smoothing", 0.2),
+        Attr::word("reduction", "mean"),
+    ];
     let weights = (Type::f32(&[4]), Tensor::float(&[4], [0.5, 1.0, 3.0, 0.25]));
     let cross_entropy = |operands: Vec<Typed>, takes| Gradient {
         grad: "softmax_cross_entropy_grad",
         takes,
         grad_attrs: smoothing.clone(),
-        ..of_op("softmax_cross_entropy", operands, &smoothing, &[&[], &[3, 4]])
+        ..of_op("softmax_cross_entropy", operands, &smoothing, &[&[], &[3]])
     };
     let logits = wave(&[3, 4], 0);
     let elementwise = |forward, grad| Gradient {
@@ -230,9 +235,16 @@ fn losses() -> Vec<Gradient> {
         ..of_op(forward, vec![wave(&[3, 2, 2], 0), wave(&[3, 2, 2], 1), rows.clone()], &[], &[&[]])
     };
     vec![
-        cross_entropy(vec![logits.clone(), classes.clone(), rows.clone()], &[Result(1), Operand(1), Operand(2)]),
-        cross_entropy(vec![logits, classes, rows.clone(), weights], &[Result(1), Operand(1), Operand(2), Operand(3)]),
+        cross_entropy(
+            vec![logits.clone(), classes.clone(), rows.clone()],
+            &[Operand(0), Result(1), Operand(1), Operand(2)],
+        ),
+        cross_entropy(
+            vec![logits, classes, rows.clone(), weights],
+            &[Operand(0), Result(1), Operand(1), Operand(2), Operand(3)],
+        ),
         elementwise("mse", "mse_grad"),
+        elementwise("mae", "mae_grad"),
         elementwise("bce_with_logits", "bce_with_logits_grad"),
     ]
 }
