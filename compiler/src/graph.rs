@@ -4,6 +4,7 @@
 //! the model gave it.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use petgraph::Direction::{Incoming, Outgoing};
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
@@ -21,6 +22,8 @@ pub struct Graph {
     nodes: StableDiGraph<Node, Use>,
     order: Vec<NodeIndex>,
     names: HashMap<String, Value>,
+    /// The last number that a name was given to be free.
+    numbers: HashMap<String, usize>,
 }
 
 /// An instance of an op.
@@ -33,6 +36,10 @@ pub struct Node {
     /// Constants of the instance.
     pub attrs: Attrs,
     outputs: Vec<Output>,
+    /// Index in the order.
+    position: usize,
+    /// Of a view: the value whose bytes it lies in.
+    root: Option<Value>,
 }
 
 #[derive(Clone)]
@@ -115,28 +122,27 @@ impl Graph {
         let outputs: Vec<Output> =
             outputs.into_iter().map(|(name, ty)| Output { name: self.free_name(&name), ty }).collect();
         let names: Vec<String> = outputs.iter().map(|it| it.name.clone()).collect();
-        let node = self.nodes.add_node(Node { op, phase, attrs, outputs });
+        let node = self.nodes.add_node(Node { op, phase, attrs, outputs, position: 0, root: None });
         for (result, name) in names.into_iter().enumerate() {
             self.names.insert(name, Value { node, result });
         }
         self.set_operands(node, operands);
         let at = self.order.partition_point(|&it| self.nodes[it].phase <= phase);
         self.order.insert(at, node);
+        self.number(at..self.order.len());
         node
     }
 
     /// Moves `node` in the order, directly before `other`; both keep their phases.
     pub fn move_before(&mut self, node: NodeId, other: NodeId) {
-        self.order.retain(|&it| it != node);
-        let at = self.position(other);
-        self.order.insert(at, node);
+        let (from, to) = (self.position(node), self.position(other));
+        self.shift(from, if from < to { to - 1 } else { to });
     }
 
     /// Moves `node` in the order, directly after `other`; both keep their phases.
     pub fn move_after(&mut self, node: NodeId, other: NodeId) {
-        self.order.retain(|&it| it != node);
-        let at = self.position(other) + 1;
-        self.order.insert(at, node);
+        let (from, to) = (self.position(node), self.position(other));
+        self.shift(from, if from <= to { to } else { to + 1 });
     }
 
     /// Removes a node whose results nobody reads.
@@ -144,8 +150,10 @@ impl Graph {
         for output in self.nodes[node].outputs.clone() {
             self.names.remove(&output.name);
         }
+        let at = self.position(node);
         self.nodes.remove_node(node);
-        self.order.retain(|&it| it != node);
+        self.order.remove(at);
+        self.number(at..self.order.len());
     }
 
     /// Turns a node into an instance of another op. Its results keep their names; new ones are named after the first.
@@ -183,6 +191,7 @@ impl Graph {
         for (slot, operand) in operands.iter().enumerate() {
             self.nodes.add_edge(operand.node, node, Use { result: operand.result, slot });
         }
+        self.find_root(node);
     }
 
     /// Makes readers of `from` that satisfy `which` read `to` instead.
@@ -214,7 +223,7 @@ impl Graph {
 
     /// Place of a node in the order.
     pub fn position(&self, node: NodeId) -> usize {
-        self.order.iter().position(|&it| it == node).unwrap_or(self.order.len())
+        self.nodes[node].position
     }
 
     /// The node itself.
@@ -248,19 +257,13 @@ impl Graph {
         let edges = self.nodes.edges_directed(value.node, Outgoing);
         let mut readers: Vec<(NodeId, usize)> =
             edges.filter(|it| it.weight().result == value.result).map(|it| (it.target(), it.weight().slot)).collect();
-        if 1 < readers.len() {
-            readers.sort_by_cached_key(|it| (self.position(it.0), it.1));
-        }
+        readers.sort_unstable_by_key(|it| (self.position(it.0), it.1));
         readers
     }
 
     /// The value whose bytes a value lies in: its own, or those that it is a view of.
     pub fn root(&self, value: Value) -> Value {
-        let mut value = value;
-        while self.nodes[value.node].op.lower == Lower::View {
-            value = self.operands(value.node)[0];
-        }
-        value
+        self.nodes[value.node].root.unwrap_or(value)
     }
 
     /// Type of a value.
@@ -310,11 +313,47 @@ impl Graph {
         saves
     }
 
-    fn free_name(&self, name: &str) -> String {
+    /// Notes whose bytes a node's result lies in, and those of the views of it.
+    fn find_root(&mut self, node: NodeId) {
+        let mut changed = vec![node];
+        while let Some(node) = changed.pop() {
+            let is_view = self.nodes[node].op.lower == Lower::View;
+            let root = if is_view { self.operands(node).first().map(|it| self.root(*it)) } else { None };
+            if self.nodes[node].root != root {
+                self.nodes[node].root = root;
+                changed.extend(self.nodes.neighbors_directed(node, Outgoing));
+            }
+        }
+    }
+
+    /// Moves what is at one place of the order to another.
+    fn shift(&mut self, from: usize, to: usize) {
+        let between = from.min(to)..from.max(to) + 1;
+        match from < to {
+            true => self.order[between.clone()].rotate_left(1),
+            false => self.order[between.clone()].rotate_right(1),
+        }
+        self.number(between);
+    }
+
+    /// Tells the nodes at these places of the order where they are.
+    fn number(&mut self, places: Range<usize>) {
+        for at in places {
+            self.nodes[self.order[at]].position = at;
+        }
+    }
+
+    fn free_name(&mut self, name: &str) -> String {
         if !self.names.contains_key(name) {
             return name.to_string();
         }
-        let numbered = (1..).map(|n| format!("{name}.{n}"));
-        numbered.into_iter().find(|it| !self.names.contains_key(it)).unwrap_or_default()
+        let number = self.numbers.entry(name.to_string()).or_default();
+        loop {
+            *number += 1;
+            let numbered = format!("{name}.{number}");
+            if !self.names.contains_key(&numbered) {
+                return numbered;
+            }
+        }
     }
 }

@@ -3,11 +3,13 @@
 //! A row says all that the compiler knows of an op. Nothing else in the crate lists ops by name.
 
 mod activation;
+mod attention;
 mod conv;
 mod elementwise;
 mod layout;
 mod linear;
 mod loss;
+mod math;
 mod norm;
 mod optimizer;
 mod packing;
@@ -16,6 +18,7 @@ mod reduce;
 mod resize;
 mod row_norm;
 mod rules;
+mod smooth;
 mod softmax;
 mod source;
 
@@ -54,7 +57,7 @@ pub struct OpDef {
     pub lower: Lower,
 }
 
-/// ONNX operators, and how each becomes an op.
+/// ONNX operators, and how each becomes an op. One of another domain than ONNX's own is called `domain.Operator`.
 pub type Import = &'static [(&'static str, ImportRule)];
 
 /// How an op is differentiated.
@@ -74,6 +77,17 @@ pub enum Estimate {
     Forced,
     /// When forced, and by the published rule, which also prunes what attention and normalization save.
     Published,
+    /// As `Forced`; unless it is, a few bits may stand for the derivative that is taken at it.
+    Slope(Slope),
+}
+
+/// The derivative that a gradient op with operands dy and x multiplies dy by. Attributes are those of the gradient op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slope {
+    /// Of which it is the derivative, as op `slope_codes` calls it.
+    pub function: &'static str,
+    /// Whether the published method saves x in 16 bits.
+    pub rounded: bool,
 }
 
 /// What an op does to the batch axis.
@@ -103,11 +117,14 @@ pub enum Lower {
 pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("source", source::OPS),
     ("linear", linear::OPS),
+    ("attention", attention::OPS),
     ("conv", conv::OPS),
     ("pool", pool::OPS),
     ("norm", norm::OPS),
     ("activation", activation::OPS),
     ("elementwise", elementwise::OPS),
+    ("math", math::OPS),
+    ("smooth", smooth::OPS),
     ("reduce", reduce::OPS),
     ("resize", resize::OPS),
     ("layout", layout::OPS),

@@ -4,12 +4,21 @@ pub mod back_razor;
 pub mod batch_statistics;
 pub mod dead_code;
 pub mod evaluation;
+pub mod fold_transposes;
+pub mod lift_attention;
+pub mod lift_gelu;
+pub mod lift_layer_norm;
+pub mod lift_rms_norm;
+pub mod lift_silu;
 pub mod norm_from_output;
+mod pattern;
 pub mod rebuild_views;
 pub mod samples;
+pub mod slope_codes;
 
 use crate::graph::{Graph, Value};
 use crate::options::Options;
+use crate::step::OWN_LOSS;
 use crate::verify::verify;
 
 /// A rewrite, and the name that the command line and tests call it by.
@@ -30,6 +39,24 @@ pub const FORWARD: &[Pass] = &[Pass {
     },
 }];
 
+/// Passes that make one op of what exporters wrote as several, over the forward phase of training and of evaluation.
+pub const LIFTS: &[Pass] = &[
+    Pass { name: "lift-layer-norm", run: |graph, _| lift_layer_norm::run(graph) },
+    Pass { name: "lift-rms-norm", run: |graph, _| lift_rms_norm::run(graph) },
+    Pass { name: "lift-gelu", run: |graph, _| lift_gelu::run(graph) },
+    Pass { name: "lift-silu", run: |graph, _| lift_silu::run(graph) },
+    Pass {
+        name: "lift-attention",
+        // The published rule prunes q, k, v and the probabilities, so they have to be there.
+        run: |graph, options| {
+            if !options.razor.reference {
+                lift_attention::run(graph);
+            }
+        },
+    },
+    Pass { name: "fold-transposes", run: |graph, _| fold_transposes::run(graph) },
+];
+
 /// Passes over the whole step before anything is pruned, in order.
 pub const CLEANING: &[Pass] = &[
     Pass { name: "rebuild-views", run: |graph, _| rebuild_views::run(graph) },
@@ -40,9 +67,11 @@ pub const CLEANING: &[Pass] = &[
 pub const SAVES: &[Pass] =
     &[Pass { name: "norm-from-output", run: |graph, options| norm_from_output::run(graph, &options.razor) }];
 
-/// Passes over the whole step that prune what is saved, and what comes after, in order.
-pub const STEP: &[Pass] =
-    &[Pass { name: "back-razor", run: |graph, options| back_razor::run(graph, &options.razor, options.batch) }];
+/// Passes over the whole step that make less of what is saved, and what comes after, in order.
+pub const STEP: &[Pass] = &[
+    Pass { name: "slope-codes", run: |graph, options| slope_codes::run(graph, &options.razor) },
+    Pass { name: "back-razor", run: |graph, options| back_razor::run(graph, &options.razor, options.batch) },
+];
 
 /// Passes that make the evaluation graph of a forward phase.
 pub const EVALUATION: &[Pass] = &[Pass { name: "evaluation", run: |graph, _| evaluation::run(graph) }];
@@ -73,7 +102,7 @@ pub fn run(name: &str, graph: &mut Graph, options: &Options) -> Result<(), Unkno
 }
 
 fn all() -> impl Iterator<Item = &'static Pass> {
-    [FORWARD, CLEANING, SAVES, STEP, EVALUATION].into_iter().flatten()
+    [FORWARD, LIFTS, CLEANING, SAVES, STEP, EVALUATION].into_iter().flatten()
 }
 
 /// Runs passes one after the other and shows `watch` the graph after each.
@@ -92,5 +121,5 @@ pub(crate) fn apply(passes: &[Pass], graph: &mut Graph, options: &Options, watch
 
 /// What the caller of a step reads.
 fn ends(graph: &Graph) -> Vec<Value> {
-    ["loss", "correct"].iter().filter_map(|it| graph.value(it)).collect()
+    ["loss", OWN_LOSS, "correct"].iter().filter_map(|it| graph.value(it)).collect()
 }

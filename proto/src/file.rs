@@ -14,6 +14,10 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>
     if !folder.is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "its folder does not exist"));
     }
+    // Renaming would put a file in the place of a device or a pipe.
+    if std::fs::metadata(path).is_ok_and(|it| !it.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file, so it is not replaced"));
+    }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".razorc-").suffix(".part");
     #[cfg(unix)]

@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use crate::kernels::Kernel;
 use crate::program::{Home, Instruction, Program, Sequence, Value};
 
+mod attention;
+mod binary;
 mod conv;
 mod elementwise;
+pub(crate) mod function;
 mod layout;
 mod linear;
 mod loss;
@@ -21,6 +24,7 @@ mod softmax;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod unary;
 mod volume;
 
 use tensor::Args;
@@ -150,6 +154,8 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::LinearInputGrad(it) => vec![linear::input_grad(it, args)],
         Kernel::LinearWeightGrad(it) => vec![linear::weight_grad(it, args)],
         Kernel::Matmul(it) => vec![linear::matmul(it, args)],
+        Kernel::Attention(it) => attention::attention(it, args),
+        Kernel::AttentionGrad(it) => attention::attention_grad(it, args),
         Kernel::Conv(it) => vec![conv::conv(it, args)],
         Kernel::ConvInputGrad(it) => vec![conv::input_grad(it, args)],
         Kernel::ConvWeightGrad(it) => vec![conv::weight_grad(it, args)],
@@ -162,8 +168,6 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::BatchNormScaleGrad(it) => vec![norm::batch_norm_scale_grad(it, args)],
         Kernel::BatchNormTrain(it) => norm::batch_norm_train(it, args),
         Kernel::BatchNormTrainGrad(it) => norm::batch_norm_train_grad(it, args),
-        Kernel::ScaleShift(it) => vec![norm::scale_shift(it, args)],
-        Kernel::ScaleChannels(it) => vec![norm::scale_channels(it, args)],
         Kernel::Lrn(it) => vec![norm::lrn(it, args)],
         Kernel::LrnGrad(it) => vec![norm::lrn_grad(it, args)],
         Kernel::Relu(_) => elementwise::relu(args),
@@ -184,6 +188,12 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Mul(it) => vec![elementwise::binary(it, args, |a, b| a * b)],
         Kernel::Div(it) => vec![elementwise::binary(it, args, |a, b| a / b)],
         Kernel::Scale(it) => vec![elementwise::scale(it, args)],
+        Kernel::Unary(it) => vec![unary::unary(it, args)],
+        Kernel::UnaryGrad(it) => vec![unary::grad(it.function, args)],
+        Kernel::Binary(it) => vec![binary::binary(it, args)],
+        Kernel::SlopeCodes(it) => vec![unary::slope_codes(it, args)],
+        Kernel::ScaleByCodes(it) => vec![unary::scale_by_codes(it, args)],
+        Kernel::Gap(it) => unary::gap(it, args),
         Kernel::MaskedScale(it) => vec![elementwise::masked_scale(it, args)],
         Kernel::Dropout(it) => elementwise::dropout(it, args),
         Kernel::Reduce(it) => vec![reduce::reduce(it, args)],
@@ -200,9 +210,13 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::SoftmaxCrossEntropyGrad(it) => vec![loss::softmax_cross_entropy_grad(it, args)],
         Kernel::Mse(it) => vec![loss::mse(it, args)],
         Kernel::MseGrad(it) => vec![loss::mse_grad(it, args)],
+        Kernel::Mae(it) => vec![loss::mae(it, args)],
+        Kernel::MaeGrad(it) => vec![loss::mae_grad(it, args)],
+        Kernel::Huber(it) => vec![loss::huber(it, args)],
+        Kernel::HuberGrad(it) => vec![loss::huber_grad(it, args)],
         Kernel::BceWithLogits(it) => vec![loss::bce_with_logits(it, args)],
         Kernel::BceWithLogitsGrad(it) => vec![loss::bce_with_logits_grad(it, args)],
-        Kernel::Correct(it) => vec![loss::correct(it, args)],
+        Kernel::Correct(it) => loss::correct(it, args),
         Kernel::Compress(it) => vec![pack::compress(it, args)],
         Kernel::Decompress(it) => vec![pack::decompress(it, args)],
         Kernel::MaskTopk(it) => vec![pack::mask_topk(it, args)],

@@ -1,7 +1,6 @@
 //! Export: tuned weights go back into the model's own file, and nothing else changes.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use razorc_compiler::error::PrepareError;
 use razorc_compiler::export::export;
@@ -12,6 +11,7 @@ use razorc_fixtures::{Builder, awkward, cnn, mobile};
 use razorc_proto::onnx::TensorProto;
 use razorc_proto::program::Preparation;
 use razorc_proto::{Model, TensorData};
+use razorc_tests::{CNNS, shared};
 
 type Tuned = HashMap<String, Vec<f32>>;
 
@@ -228,30 +228,8 @@ fn in_old_files_fresh_initializers_are_inputs_too() {
 
 #[test]
 fn every_shared_image_network_takes_a_fresh_head_and_stays_a_model() {
-    let shared = std::env::var_os("RAZORC_SHARED").map_or("../../shared".into(), PathBuf::from);
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join(shared).join("models");
-    for name in [
-        "tiny/tiny_resnet.onnx",
-        "tiny/tiny_resnet.dynamo.onnx",
-        "tiny/tiny_mobilenet.train.onnx",
-        "pretrained/mnist_opt_wonnx.onnx",
-        "pretrained/resnet20_cifar10_32.onnx",
-        "pretrained/resnet20_cifar10_32.dynamo18.onnx",
-        "pretrained/resnet20_cifar10_32.trainmode.onnx",
-        "pretrained/resnet8_cifar10_mlperftiny_32.onnx",
-        "skeletons/bvlc_alexnet.onnx",
-        "skeletons/densenet121.onnx",
-        "skeletons/inception_v1.onnx",
-        "skeletons/shufflenet.onnx",
-        "skeletons/squeezenet.onnx",
-        "skeletons/mobilenet_v2_224.dynamo.onnx",
-        "topologies/light_resnet50.onnx",
-    ] {
-        let path = models.join(name);
-        if !path.exists() {
-            println!("SKIPPED: {} is not there", path.display());
-            continue;
-        }
+    for name in CNNS {
+        let Some(path) = shared(&format!("models/{name}")) else { continue };
         let model = Model::open(&path).unwrap();
         let prepared = prepare(&model, &classes(7)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let imported = import(&prepared.model, &Options { batch: 3, ..Options::default() });

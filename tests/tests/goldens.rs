@@ -1,14 +1,18 @@
-//! Loss and every gradient of whole networks against PyTorch's, dense and with the published mask rule at 90 %.
+//! Loss and every gradient of whole networks against PyTorch's, dense and with the published mask rule at 90 %, on the
+//! reference and on the CPU.
 
 use std::collections::HashMap;
 
-use razorc_compiler::compile;
-use razorc_compiler::options::{BatchNorm, Optimizer, OptimizerKind, Options};
+use razorc_compiler::options::{BatchNorm, Optimizer, OptimizerKind, Options, Task};
+use razorc_compiler::{Compiled, compile};
 use razorc_proto::{Model, TensorData};
+use razorc_runtime::data::{Batch, Column, Targets};
 use razorc_runtime::program::Program;
 use razorc_runtime::reference::{Reference, Tensor, Which};
-use razorc_tests::shared;
+use razorc_runtime::trainer::Trainer;
+use razorc_tests::{shared, written};
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 
 const TOLERANCE: f64 = 1e-4;
 
@@ -22,25 +26,34 @@ const CASES: &[(&str, &str, BatchNorm)] = &[
     ("tiny_mobilenet.dynamo.onnx", "tiny_mobilenet.folded", BatchNorm::Affine),
     ("tiny_mobilenet.bn.onnx", "tiny_mobilenet.eval", BatchNorm::Affine),
     ("tiny_mobilenet.train.onnx", "tiny_mobilenet.train", BatchNorm::Train),
+    ("tiny_fcn.onnx", "tiny_fcn.folded", BatchNorm::Affine),
+    ("tiny_fcn.dynamo.onnx", "tiny_fcn.folded", BatchNorm::Affine),
+    ("tiny_fcn.bn.onnx", "tiny_fcn.eval", BatchNorm::Affine),
+    ("tiny_fcn.train.onnx", "tiny_fcn.train", BatchNorm::Train),
 ];
+
+/// Runs one step of a compiled trainer on the data of a golden.
+type Executor = fn(&Compiled, &SafeTensors<'_>) -> Step;
 
 #[test]
 fn dense_gradients_are_those_of_pytorch() {
-    compare("dense", false);
+    compare("dense", false, on_reference);
+    compare("dense", false, on_cpu);
 }
 
 #[test]
 fn gradients_by_the_published_mask_rule_are_those_of_its_code() {
-    compare("br90_all", true);
+    compare("br90_all", true, on_reference);
+    compare("br90_all", true, on_cpu);
 }
 
-fn compare(policy: &str, reference: bool) {
+fn compare(policy: &str, reference_mask: bool, executor: Executor) {
     for &(file, golden, batch_norm) in CASES {
         let Some(path) = shared(&format!("models/tiny/{file}")) else { return };
         let bytes = std::fs::read(shared(&format!("golden/{golden}.safetensors")).unwrap()).unwrap();
         let golden = SafeTensors::deserialize(&bytes).unwrap();
         let model = Model::open(path).unwrap();
-        let step = Step::new(&model, &golden, batch_norm, reference);
+        let step = executor(&compiled(&model, &golden, batch_norm, reference_mask), &golden);
         near(&[step.loss], &floats(&golden, "loss"), 0.0, &format!("{file} {policy} loss"));
         let mut compared = 0;
         // A bias in front of batch statistics has no gradient; what PyTorch has there is rounding of the others.
@@ -70,48 +83,75 @@ struct Step {
     gradients: Vec<(String, Vec<f64>)>,
 }
 
-impl Step {
-    fn new(model: &Model, golden: &SafeTensors<'_>, batch_norm: BatchNorm, reference: bool) -> Step {
-        let mut options = Options { batch: 4, batch_norm, ..Options::default() };
-        // After the first step, momentum is the gradient.
-        options.optimizer = Optimizer { kind: OptimizerKind::Sgd, ..Optimizer::default() };
-        options.razor.reference = reference;
-        options.razor.ends = reference;
-        if !reference {
-            options.razor.sparsity = "0".parse().unwrap();
-        }
-        let compiled = compile(model, &options).unwrap();
-        let program = Program::check(&compiled.program).unwrap();
-        let mut executor = Reference::new(&program);
-        for (resident, blob) in compiled.program.residents.iter().zip(&compiled.blobs) {
-            let Some(blob) = blob else { continue };
-            let dims = dims(&resident.r#type.as_ref().unwrap().dims);
-            // Exporting has moved the running statistics in some files; the golden says which ones it had.
-            let buffer = format!("buffer/{}", resident.initializer);
-            let values = match golden.tensor(&buffer) {
-                Ok(_) => floats(golden, &buffer),
-                Err(_) => blob.chunks_exact(4).map(|it| f32::from_le_bytes(it.try_into().unwrap()).into()).collect(),
-            };
-            executor.set(&resident.name, Tensor::float(&dims, values));
-        }
-        let task = compiled.program.task.unwrap();
-        let input = golden.names().into_iter().find(|it| it.starts_with("input/")).unwrap().to_string();
-        let input_dims = golden.tensor(&input).unwrap().shape().to_vec();
-        executor.set(&task.inputs[0], Tensor::float(&input_dims, floats(golden, &input)));
-        let labels = golden.tensor("labels").unwrap();
-        let labels = labels.data().chunks_exact(8).map(|it| i64::from_le_bytes(it.try_into().unwrap())).collect();
-        executor.set(&task.target, Tensor::Int(ndarray::Array1::from_vec(labels).into_dyn()));
-        executor.set(&task.rows, Tensor::float(&[4], [1.0; 4]));
-        executor.set(&task.learning_rate, Tensor::scalar(0.0));
-        executor.run(Which::Train);
-
-        let loss = executor.get(&task.loss_value).unwrap().floats().unwrap()[0];
-        let gradients = compiled.program.residents.iter().filter_map(|it| {
-            let gradient = executor.get(&format!("{}.momentum", it.name))?;
-            Some((it.initializer.clone(), gradient.floats().unwrap().to_vec()))
-        });
-        Step { loss, gradients: gradients.collect() }
+/// A trainer that keeps its gradients, with the golden's running statistics: exporting has moved those of some files.
+fn compiled(model: &Model, golden: &SafeTensors<'_>, batch_norm: BatchNorm, reference_mask: bool) -> Compiled {
+    let mut options = Options { batch: 4, batch_norm, ..Options::default() };
+    // Scores of pixels have four axes.
+    let pixels = golden.tensor("logits").unwrap().shape().len() == 4;
+    options.task = pixels.then_some(Task::Segmentation);
+    // After the first step, momentum is the gradient.
+    options.optimizer = Optimizer { kind: OptimizerKind::Sgd, ..Optimizer::default() };
+    options.razor.reference = reference_mask;
+    options.razor.ends = reference_mask;
+    if !reference_mask {
+        options.razor.sparsity = "0".parse().unwrap();
     }
+    let mut compiled = compile(model, &options).unwrap();
+    for (resident, blob) in compiled.program.residents.iter().zip(&mut compiled.blobs) {
+        if let Ok(buffer) = golden.tensor(&format!("buffer/{}", resident.initializer)) {
+            *blob = Some(buffer.data().to_vec());
+        }
+    }
+    compiled
+}
+
+fn on_reference(compiled: &Compiled, golden: &SafeTensors<'_>) -> Step {
+    let program = Program::check(&compiled.program).unwrap();
+    let mut executor = Reference::new(&program);
+    for (resident, blob) in compiled.program.residents.iter().zip(&compiled.blobs) {
+        let Some(blob) = blob else { continue };
+        executor.set(&resident.name, Tensor::float(&dims(&resident.r#type.as_ref().unwrap().dims), doubles(blob)));
+    }
+    let task = compiled.program.task.as_ref().unwrap();
+    let input = input(golden);
+    executor.set(&task.inputs[0], Tensor::float(input.shape(), doubles(input.data())));
+    let shape = golden.tensor("labels").unwrap().shape().to_vec();
+    executor.set(&task.target, Tensor::Int(ndarray::ArrayD::from_shape_vec(shape, labels(golden)).unwrap()));
+    executor.set(&task.rows, Tensor::float(&[4], [1.0; 4]));
+    executor.set(&task.learning_rate, Tensor::scalar(0.0));
+    executor.run(Which::Train);
+
+    let loss = executor.get(&task.loss_value).unwrap().floats().unwrap()[0];
+    let gradients = compiled.program.residents.iter().filter_map(|it| {
+        let gradient = executor.get(&format!("{}.momentum", it.name))?;
+        Some((it.initializer.clone(), gradient.floats().unwrap().to_vec()))
+    });
+    Step { loss, gradients: gradients.collect() }
+}
+
+fn on_cpu(compiled: &Compiled, golden: &SafeTensors<'_>) -> Step {
+    let mut trainer = Trainer::load(written(compiled), 2).unwrap();
+    let input: Vec<f32> = doubles(input(golden).data()).into_iter().map(|it| it as f32).collect();
+    let labels = labels(golden);
+    let targets = Targets::Classes(&labels);
+    let inputs = [Column::Real(input)];
+    let batch = Batch { epoch: 0, number: 0, len: 4, inputs: &inputs, targets, rows: &[1.0; 4] };
+    let loss = trainer.step(&batch, 0.0, 1).loss.into();
+    let gradients = compiled.program.residents.iter().filter_map(|it| {
+        let gradient = trainer.resident(&format!("{}.momentum", it.name))?;
+        Some((it.initializer.clone(), gradient.into_iter().map(f64::from).collect()))
+    });
+    Step { loss, gradients: gradients.collect() }
+}
+
+fn input<'a>(golden: &'a SafeTensors<'_>) -> TensorView<'a> {
+    let name = golden.names().into_iter().find(|it| it.starts_with("input/")).unwrap();
+    golden.tensor(name).unwrap()
+}
+
+fn labels(golden: &SafeTensors<'_>) -> Vec<i64> {
+    let labels = golden.tensor("labels").unwrap();
+    labels.data().chunks_exact(8).map(|it| i64::from_le_bytes(it.try_into().unwrap())).collect()
 }
 
 /// The golden's parameter that an initializer holds, by its values, and whether it holds it transposed.
@@ -146,8 +186,12 @@ fn near(found: &[f64], expected: &[f64], rounding: f64, what: &str) {
 }
 
 fn floats(golden: &SafeTensors<'_>, name: &str) -> Vec<f64> {
-    let tensor = golden.tensor(name).unwrap();
-    tensor.data().chunks_exact(4).map(|it| f64::from(f32::from_le_bytes(it.try_into().unwrap()))).collect()
+    doubles(golden.tensor(name).unwrap().data())
+}
+
+/// The numbers in bytes of f32.
+fn doubles(bytes: &[u8]) -> Vec<f64> {
+    bytes.chunks_exact(4).map(|it| f64::from(f32::from_le_bytes(it.try_into().unwrap()))).collect()
 }
 
 fn transpose(values: &[f64], shape: &[usize]) -> Vec<f64> {

@@ -44,6 +44,39 @@ fn gradients_are_those_of_central_differences() {
     });
 }
 
+/// What a pass made one op of has the loss and the gradients that it had before. The constants of patterns are those of
+/// files, rounded to f32 or shortened.
+#[test]
+fn lifted_graphs_have_the_gradients_of_unlifted_ones() {
+    for pass in passes::LIFTS {
+        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/passes").join(pass.name);
+        for case in std::fs::read_dir(cases).unwrap() {
+            let path = case.unwrap().path();
+            let (plain, mut lifted) = (parse(&path), parse(&path));
+            passes::run(pass.name, &mut lifted, &Options::default()).unwrap();
+            let cases = [Case::of(plain, &path), Case::of(lifted, &path)];
+            let [plain, lifted] = cases.each_ref().map(|case| {
+                let mut executor = case.executor();
+                executor.run(Which::Train);
+                let value = |name: &str| executor.get(name).unwrap().floats().unwrap().to_vec();
+                let moved = |name: &String| {
+                    let before = case.initial(name).iter();
+                    (name.clone(), before.zip(value(name)).map(|(before, after)| before - after).collect())
+                };
+                let all = std::iter::once(("loss".to_string(), value("loss")));
+                all.chain(case.params.iter().map(moved)).collect::<Vec<(String, Vec<f64>)>>()
+            });
+            for ((name, plain), (_, lifted)) in plain.iter().zip(&lifted) {
+                let scale = plain.iter().fold(0.0f64, |it, x| it.max(x.abs()));
+                for (a, b) in plain.iter().zip(lifted) {
+                    let close = (a - b).abs() <= 1e-6 * scale;
+                    assert!(close, "{}: {name} has {a} without and {b} with {}", path.display(), pass.name);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn every_gradient_rule_has_a_case() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/ops");
@@ -69,8 +102,10 @@ struct Case {
 
 impl Case {
     fn new(path: &Path) -> Case {
-        let source = std::fs::read_to_string(path).unwrap();
-        let mut graph = text::parse(&source).unwrap_or_else(|it| panic!("{}: {it:?}", path.display())).graph;
+        Case::of(parse(path), path)
+    }
+
+    fn of(mut graph: Graph, path: &Path) -> Case {
         let (target, rows, loss, prediction) = ends(&mut graph);
         let eval = graph.clone();
         let sgd = Optimizer { kind: OptimizerKind::Sgd, momentum: 0.0, ..Optimizer::default() };
@@ -87,6 +122,9 @@ impl Case {
             Type::Dense { dtype: DType::I64, .. } => program::task::Loss::CrossEntropy,
             _ => program::task::Loss::MeanSquaredError,
         };
+        let last = eval.phase(Phase::Forward).next_back().unwrap();
+        let axis = eval.node(last).attrs.int_or("axis", 0);
+        let classes = eval.ty(prediction).dims().get(axis as usize).copied().unwrap_or(0);
         let task = program::Task {
             loss: kind.into(),
             batch: eval.ty(rows).dims()[0],
@@ -96,6 +134,8 @@ impl Case {
             learning_rate: "learning_rate".into(),
             loss_value: name(loss),
             prediction: name(prediction),
+            classes,
+            class_axis: axis as u32,
             ..program::Task::default()
         };
         let schedules = (schedule(&graph, &[loss]), schedule(&eval, &[loss, prediction]));
@@ -141,18 +181,23 @@ impl Case {
     }
 }
 
+fn parse(path: &Path) -> Graph {
+    let source = std::fs::read_to_string(path).unwrap();
+    text::parse(&source).unwrap_or_else(|it| panic!("{}: {it:?}", path.display())).graph
+}
+
 /// Target, row weights, loss and prediction; added where the case's last node is not a loss.
 fn ends(graph: &mut Graph) -> (Value, Value, Value, Value) {
     let last = graph.phase(Phase::Forward).next_back().unwrap();
     let result = Value { node: last, result: 0 };
-    if ops::family(graph.node(last).op) == "loss" {
+    if ops::family(graph.node(last).op) == "loss" && graph.ty(result).dims().is_empty() {
         let operands = graph.operands(last);
         return (operands[1], operands[2], result, operands[0]);
     }
     let batch = graph.ty(result).dims()[0];
     let options = Options { batch, loss: Loss::MeanSquaredError, ..Options::default() };
     let ends = step::add_loss(graph, result, &options).unwrap();
-    (ends.target, ends.rows, ends.loss, ends.prediction)
+    (ends.target.unwrap(), ends.rows.unwrap(), ends.loss, ends.prediction.unwrap())
 }
 
 fn initial(name: &str, ty: &Type) -> Tensor {

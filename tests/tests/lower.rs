@@ -1,12 +1,16 @@
 //! Programs: what the runtime gets to see of a graph, and what the report says of its memory.
 
+use std::collections::BTreeSet;
+
 use razorc_compiler::graph::Graph;
 use razorc_compiler::lower::{Scheduled, kept, lower};
+use razorc_compiler::ops::{self, Lower};
 use razorc_compiler::options::{Options, Razor};
 use razorc_compiler::schedule::{Schedule, schedule};
 use razorc_compiler::{passes, report, text};
 use razorc_proto::NOT_WANTED;
 use razorc_proto::program::{Program, Role, Sequence, Task, value::Place};
+use razorc_runtime::kernels::Kernel;
 
 const EVALUATION: &str = "trainer @mlp {
   input     %x : f32[8,784]
@@ -23,11 +27,24 @@ const EVALUATION: &str = "trainer @mlp {
     %a1, %a1.mask = relu %h2 : f32[8,128], bits[8,128]
     %z = linear %a1, %w2, %b2 {transpose=1} : f32[8,10]
     %y = reshape %z {shape=[8, 1, 10]} : f32[8,1,10]
-    %loss, %loss.p = softmax_cross_entropy %z, %target, %rows {label_smoothing=0.0} : f32[], f32[8,10]
-    %correct = correct %z, %target, %rows {kind=argmax} : f32[]
+    %loss, %loss.lse = softmax_cross_entropy %z, %target, %rows {axis=1, ignore_index=-100, label_smoothing=0.0, reduction=mean} : f32[], f32[8]
+    %correct, %correct.of = correct %z, %target, %rows {axis=1, ignore_index=-100, kind=argmax} : f32[], f32[]
   }
 }
 ";
+
+/// Every op that becomes an instruction has a kernel, and no kernel lies idle.
+#[test]
+fn both_sides_know_the_same_ops() {
+    let kernels: BTreeSet<&str> = Kernel::ops().collect();
+    let ops = |which: fn(Lower) -> bool| -> BTreeSet<&str> {
+        ops::all().filter(|it| which(it.lower)).map(|it| it.name).collect()
+    };
+    let instructions = ops(|it| it == Lower::Instruction);
+    let executable = ops(|it| it != Lower::Declaration);
+    assert_eq!(instructions.difference(&kernels).collect::<Vec<_>>(), Vec::<&&str>::new(), "ops without a kernel");
+    assert_eq!(kernels.difference(&executable).collect::<Vec<_>>(), Vec::<&&str>::new(), "kernels without an op");
+}
 
 struct Case {
     dense: Graph,
@@ -47,6 +64,7 @@ fn case() -> Case {
     let task = Task {
         loss_value: "loss".into(),
         correct: "correct".into(),
+        counted: "correct.of".into(),
         prediction: "y".into(),
         inputs: vec!["x".into()],
         ..Task::default()
@@ -110,9 +128,9 @@ fn instructions_name_their_values() {
     a1, a1.mask = relu h1
     z = linear a1, w2, b2
     a1.topk = compress a1
-    loss, loss.p = softmax_cross_entropy z, target, rows
-    correct = correct z, target, rows
-    z.grad = softmax_cross_entropy_grad loss.p, target, rows
+    loss, loss.lse = softmax_cross_entropy z, target, rows
+    correct, correct.of = correct z, target, rows
+    z.grad = softmax_cross_entropy_grad z, loss.lse, target, rows
     a1.grad = linear_input_grad z.grad, w2
     a1.hat = decompress a1.topk
     w2.grad = linear_weight_grad z.grad, a1.hat
@@ -128,7 +146,7 @@ fn instructions_name_their_values() {
     a1, _ = relu h2
     z = linear a1, w2, b2
     loss, _ = softmax_cross_entropy z, target, rows
-    correct = correct z, target, rows
+    correct, correct.of = correct z, target, rows
     ");
 }
 

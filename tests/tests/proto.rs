@@ -13,16 +13,14 @@ use razorc_proto::{
     ExternalError, Model, ModelError, TensorData, TensorError, TrainerError, TrainerFile, replace, set_f32,
     write_trainer,
 };
+use razorc_tests::shared;
 
 #[test]
 fn every_shared_model_reencodes_to_the_same_bytes() {
-    let shared = std::env::var_os("RAZORC_SHARED").map_or("../../shared".into(), PathBuf::from);
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join(shared).join("models");
+    let Some(models) = shared("models") else { return };
     let mut files = Vec::new();
     collect(&models, &mut files);
-    if files.is_empty() {
-        println!("SKIPPED: no ONNX files under {}", models.display());
-    }
+    assert_ne!(files, Vec::<PathBuf>::new());
     for file in files {
         let model = Model::open(&file).unwrap();
         assert!(model.encode() == fs::read(&file).unwrap(), "{} changed", file.display());
@@ -331,6 +329,19 @@ fn a_failed_write_leaves_the_old_file_alone() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     replace(&path, |file| file.write_all(b"new")).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+}
+
+/// As root, replacing `/dev/null` would break the machine.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let error = replace(&path, |file| file.write_all(b"new")).unwrap_err();
+    assert_eq!(error.to_string(), "is not a regular file, so it is not replaced");
+    assert!(!path.is_file() && path.exists());
+    assert!(replace(folder.path(), |file| file.write_all(b"new")).is_err());
 }
 
 fn tiny_model() -> ModelProto {

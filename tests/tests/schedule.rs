@@ -1,7 +1,6 @@
 //! Orders, lifetimes and offsets: by hand, at random, and on real training graphs.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rand::{Rng, SeedableRng};
@@ -14,6 +13,7 @@ use razorc_compiler::schedule::arena::{Buffer, Plan, plan};
 use razorc_compiler::schedule::check::{Overlap, check};
 use razorc_compiler::schedule::{ALIGN, Place, schedule};
 use razorc_compiler::types::{DType, Type};
+use razorc_tests::shared;
 
 /// A plan is what a person would write down: read the snapshot.
 #[test]
@@ -172,23 +172,6 @@ fn buffers(path: &Path) -> Vec<Buffer> {
         end: row[upper].parse().unwrap(),
     })
     .collect()
-}
-
-/// A folder of the design library beside the repository; says so when it is not there.
-fn shared(folder: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("RAZORC_SHARED").map(PathBuf::from);
-    let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"));
-    let path = root.join(folder);
-    if !path.is_dir() {
-        // Not by a macro, whose output a passing test would hide.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: {} is not there; RAZORC_SHARED can name another folder",
-            path.display()
-        );
-        return None;
-    }
-    Some(path)
 }
 
 fn random_buffer(rng: &mut ChaCha8Rng, steps: u32) -> Buffer {

@@ -1,14 +1,15 @@
 //! What tract knows of a model: types of values, and what folds to a constant. Nothing else here sees tract.
 
+mod attention;
+
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use razorc_proto::Model;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
-use super::guard::{guard, panic_text};
+use super::guard::{guard, panic_text, quietly};
 use super::shapes;
 use crate::error::ImportError;
 use crate::types::{DType, Type};
@@ -64,7 +65,7 @@ fn elements<T: tract_onnx::prelude::Datum + Copy>(fact: &Fact) -> Option<Vec<T>>
 /// Analyses a probe: a model whose inputs have fixed sizes and whose weights are inputs.
 pub fn analyse(probe: &Model) -> Result<Facts, ImportError> {
     // Reading a tensor that makes no sense may panic.
-    match catch_unwind(AssertUnwindSafe(|| solve(probe))) {
+    match quietly(|| solve(probe)) {
         Ok(Ok(facts)) => Ok(facts),
         Ok(Err(e)) => Ok(Facts { fault: Some(format!("{e:#}")), ..Facts::default() }),
         Err(panic) => Err(ImportError::Analysis { model: probe.graph().name().into(), reason: panic_text(&*panic) }),
@@ -78,6 +79,7 @@ fn solve(probe: &Model) -> TractResult<Facts> {
         Ok((expand(BatchNorm { outputs }), vec![]))
     });
     shapes::register(&mut onnx);
+    onnx.op_register.insert("Attention", |_, node| Ok((expand(attention::Attention::new(node)?), vec![])));
     let probe = onnx.proto_model_for_read(&mut &*probe.encode())?;
     let parsed = onnx.parse(&probe, None)?;
     ensure!(parsed.unresolved_inputs.is_empty(), "inputs {:?} are not defined", parsed.unresolved_inputs);

@@ -3,7 +3,9 @@
 //! And where an operator panics, as some do on nodes that make no sense, its node is at fault and no other one.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
 
 use tract_onnx::tract_hir::internal::*;
 
@@ -59,7 +61,29 @@ impl InferenceOp for Guard {
 
 /// What `work` gives, or what it panicked with as an error.
 fn survived<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| bail!("{}", panic_text(&*panic)))
+    quietly(work).unwrap_or_else(|panic| bail!("{}", panic_text(&*panic)))
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `work` gives, or what it panicked with; that is not printed, and all other panics are as before.
+pub fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+    // The hook is one for all threads, so it stays once it is there and asks the thread that panics.
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                print(info);
+            }
+        }));
+    });
+    let before = QUIET.replace(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
+    QUIET.set(before);
+    outcome
 }
 
 /// What a panic says, or the error that was unwrapped.
@@ -99,3 +123,28 @@ impl PartialEq for Guard {
 }
 
 impl Eq for Guard {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    /// The only test of this crate's own that may panic or import: the hook is the process's.
+    #[test]
+    fn only_guarded_panics_are_silent() {
+        static PRINTED: AtomicUsize = AtomicUsize::new(0);
+        panic::set_hook(Box::new(|_| _ = PRINTED.fetch_add(1, Ordering::Relaxed)));
+        let outcome = quietly(|| {
+            let other = thread::spawn(|| panic!("on another thread")).join();
+            assert!(other.is_err());
+            assert!(quietly(|| panic!("within")).is_err());
+            panic!("guarded")
+        });
+        assert_eq!(outcome.map_err(|it| panic_text(&*it)), Err::<(), _>("guarded".to_string()));
+        assert_eq!(PRINTED.load(Ordering::Relaxed), 1);
+        assert!(thread::spawn(|| panic!("afterwards")).join().is_err());
+        assert_eq!(PRINTED.load(Ordering::Relaxed), 2);
+    }
+}

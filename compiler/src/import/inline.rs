@@ -19,6 +19,7 @@ use super::probe::Sizes;
 use super::versions::{CHECKED, OLDEST, change};
 use crate::error::ImportError;
 
+pub(crate) use floats::moving;
 pub(crate) use scope::{subgraphs, subgraphs_mut, values_read};
 
 /// Nodes that may come of functions and branches; a few bytes can ask for any number.
@@ -27,8 +28,13 @@ const MOST_NODES: usize = 1 << 18;
 /// Bytes of those nodes.
 const MOST_BYTES: usize = 1 << 30;
 
-/// Operators of other domains that are the default domain's own.
-const SAME: &[(&str, &str)] = &[("com.microsoft", "Gelu")];
+/// Operators of other domains that are the default domain's own, or whose names mean nothing else there.
+const SAME: &[(&str, &str)] = &[
+    ("com.microsoft", "Gelu"),
+    ("com.microsoft", "SimplifiedLayerNormalization"),
+    ("com.microsoft", "SkipLayerNormalization"),
+    ("com.microsoft", "SkipSimplifiedLayerNormalization"),
+];
 
 /// A flat model, and what could not be made flat.
 pub struct Flat<'a> {

@@ -1,5 +1,7 @@
 //! What an import rule may ask about its node, and how it adds to the graph.
 
+use std::collections::HashSet;
+
 use razorc_proto::onnx::{AttributeProto, NodeProto};
 
 use super::roles::Reading;
@@ -91,6 +93,21 @@ impl<'w, 'a> At<'w, 'a> {
         }
     }
 
+    /// Input `slot` as a tensor of floats that is never trained.
+    pub fn constant(&mut self, slot: usize) -> Result<Value, Refused> {
+        let value = self.input_as(slot, Reading::Setting)?;
+        if self.is_data(value) {
+            return refuse(format!("has an input {slot} (`{}`) that is no constant", self.node.input[slot]));
+        }
+        Ok(value)
+    }
+
+    /// Declares a constant for this node alone.
+    pub fn declare(&mut self, suffix: &str, weight: Weight) -> Value {
+        let name = format!("{}.{suffix}", self.output_name(0));
+        self.walk.declare(&name, "frozen", weight)
+    }
+
     /// Input `slot` as a tensor of floats, integers or truths.
     pub fn any(&mut self, slot: usize) -> Result<Value, Refused> {
         let name = self.input_name(slot)?.to_string();
@@ -135,6 +152,21 @@ impl<'w, 'a> At<'w, 'a> {
             None => Ok(None),
             Some([value]) => Ok(Some((*value).into())),
             Some(values) => refuse(format!("takes one number as input {slot}, has {}", values.len())),
+        }
+    }
+
+    /// Input `slot` where it is a literal: one number that no weight went into, with no more axes than the other input,
+    /// so that the output has the other's shape.
+    pub fn literal(&self, slot: usize) -> Option<f64> {
+        let name = self.input_name(slot).ok()?;
+        let rank = |slot| Some(self.walk.facts.ty(self.input_name(slot).ok()?)?.rank());
+        let other = usize::from(slot == 0);
+        if !self.walk.is_constant(name) || rank(other)? < rank(slot)? {
+            return None;
+        }
+        match self.walk.facts.floats(name)?[..] {
+            [number] if number.is_finite() => Some(number.into()),
+            _ => None,
         }
     }
 
@@ -202,6 +234,20 @@ impl<'w, 'a> At<'w, 'a> {
         self.walk.is_data(value)
     }
 
+    /// Whether weights that are trained go into a value.
+    pub fn is_trained(&self, value: Value) -> bool {
+        let (graph, mut open, mut seen) = (&self.walk.graph, vec![value], HashSet::new());
+        while let Some(value) = open.pop() {
+            if graph.node(value.node).op.name == "param" {
+                return true;
+            }
+            if seen.insert(value.node) {
+                open.extend(graph.operands(value.node));
+            }
+        }
+        false
+    }
+
     /// The operand and attributes of the node that made `value`, if that is a `op`.
     pub fn made_by(&self, value: Value, op: &str) -> Option<(Value, &Attrs)> {
         let graph = &self.walk.graph;
@@ -248,6 +294,21 @@ impl<'w, 'a> At<'w, 'a> {
     pub fn emit(&mut self, op: &str, operands: &[Value], attrs: Attrs, suffix: &str) -> Result<Value, Refused> {
         let name = format!("{}.{suffix}", self.first_output());
         self.walk.add(op, operands, attrs, &name)
+    }
+
+    /// Output 0 is all inputs taken together by `op`, from the first to the last.
+    pub fn fold(&mut self, op: &str) -> Result<(), Refused> {
+        let mut folded = self.input(0)?;
+        for slot in 1..self.inputs() {
+            let operands = [folded, self.input(slot)?];
+            if slot + 1 == self.inputs() {
+                self.make(op, &operands, Attrs::new())?;
+                return Ok(());
+            }
+            folded = self.emit(op, &operands, Attrs::new(), op)?;
+        }
+        self.finish(folded);
+        Ok(())
     }
 
     /// Adds the node that makes output 0; returns it.

@@ -23,9 +23,11 @@ pub fn layer_norm(at: &mut At<'_, '_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// RMSNormalization (since opset 23): as layer normalization, but nothing is taken away first.
+/// RMSNormalization (since opset 23), and SimplifiedLayerNormalization of onnxruntime, which is older: as layer
+/// normalization, but nothing is taken away first.
 pub fn rms_norm(at: &mut At<'_, '_>) -> Result<(), Refused> {
     in_f32(at)?;
+    only_output(at, &["inverse deviation"])?;
     let x = at.input(0)?;
     let axis = at.axis(at.int("axis", -1), at.dims(x).len())?;
     let attrs = attrs(axis, at.float("epsilon", 1e-5));
@@ -37,6 +39,41 @@ pub fn rms_norm(at: &mut At<'_, '_>) -> Result<(), Refused> {
             finish_affine(at, normalized, scale, None)?;
         }
     }
+    Ok(())
+}
+
+/// SkipLayerNormalization of onnxruntime: layer normalization of a sum, which it also gives out.
+pub fn skip_layer_norm(at: &mut At<'_, '_>) -> Result<(), Refused> {
+    skip_norm(at, "layer_norm", 4)
+}
+
+/// SkipSimplifiedLayerNormalization of onnxruntime: the same by the root mean square.
+pub fn skip_rms_norm(at: &mut At<'_, '_>) -> Result<(), Refused> {
+    skip_norm(at, "rms_norm", 3)
+}
+
+/// Inputs are the summands, the norm's weights, and in slot `bias` one more summand.
+fn skip_norm(at: &mut At<'_, '_>, op: &str, bias: usize) -> Result<(), Refused> {
+    only_output(at, &["mean", "inverse deviation"])?;
+    let (x, skip) = (at.input(0)?, at.input(1)?);
+    let mut terms = vec![x, skip];
+    if at.has(bias) {
+        terms.insert(1, at.input(bias)?);
+    }
+    let sum = match terms[..] {
+        [x, bias, skip] => [at.emit("add", &[x, bias], Attrs::new(), "biased")?, skip],
+        _ => [x, skip],
+    };
+    let sum = match at.is_read(3) {
+        true => Value { node: at.make_output(3, "add", &sum, Attrs::new())?, result: 0 },
+        false => at.emit("add", &sum, Attrs::new(), "sum")?,
+    };
+    let axis = at.dims(sum).len().saturating_sub(1);
+    let mut operands = vec![sum];
+    for slot in (2..bias).filter(|&slot| at.has(slot)).collect::<Vec<_>>() {
+        operands.push(at.input(slot)?);
+    }
+    at.make(op, &operands, attrs(axis, at.float("epsilon", 1e-12)))?;
     Ok(())
 }
 

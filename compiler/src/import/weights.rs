@@ -54,15 +54,22 @@ impl Weight {
         Type::dense(dtype, &self.dims)
     }
 
+    /// Values of floats, as many as `dims` says; none for integers and truths.
+    pub fn floats(&self) -> Result<Option<Vec<f32>>, TensorError> {
+        Ok(match &self.source {
+            Source::Model { tensor, folder } => Some(TensorData::decode(tensor, folder.as_deref())?.to_f32()?),
+            Source::Values(values) => Some(values.clone()),
+            Source::Fill(value) => Some(vec![*value; self.dims.iter().product::<u64>() as usize]),
+            Source::Integers(_) | Source::Truths(_) => None,
+        })
+    }
+
     /// Little-endian elements, as many as `dims` says.
     pub fn bytes(&self) -> Result<Vec<u8>, TensorError> {
-        let floats = |values: &[f32]| values.iter().flat_map(|it| it.to_le_bytes()).collect();
         Ok(match &self.source {
-            Source::Model { tensor, folder } => floats(&TensorData::decode(tensor, folder.as_deref())?.to_f32()?),
-            Source::Values(values) => floats(values),
             Source::Integers(values) => values.iter().flat_map(|it| it.to_le_bytes()).collect(),
             Source::Truths(values) => values.iter().map(|&it| it.into()).collect(),
-            Source::Fill(value) => value.to_le_bytes().repeat(self.dims.iter().product::<u64>() as usize),
+            _ => self.floats()?.unwrap_or_default().iter().flat_map(|it| it.to_le_bytes()).collect(),
         })
     }
 }

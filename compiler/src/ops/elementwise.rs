@@ -50,7 +50,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         name: "scale",
         results: &["y"],
-        import: &[("Neg", rules::neg)],
+        import: &[("Neg", rules::neg), ("Mean", rules::mean)],
         shape: same,
         gradient: Gradient::Rule(|at| {
             let (dy, attrs) = (at.cotangent(0), at.attrs().clone());
@@ -64,7 +64,7 @@ pub const OPS: &[OpDef] = &[
     },
 ];
 
-const fn binary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
+pub const fn binary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
     OpDef {
         name,
         results: &["y"],
@@ -83,7 +83,7 @@ const fn binary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> O
     }
 }
 
-fn broadcasting(operands: &[Type], _: &Attrs) -> Result<Vec<Type>, ShapeError> {
+pub fn broadcasting(operands: &[Type], _: &Attrs) -> Result<Vec<Type>, ShapeError> {
     all_floats(operands, 2, 2)?;
     Ok(vec![Type::f32(&broadcast(operands[0].dims(), operands[1].dims())?)])
 }

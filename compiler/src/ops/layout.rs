@@ -18,6 +18,7 @@ pub const OPS: &[OpDef] = &[
             ("Unsqueeze", rules::view),
             ("Identity", rules::view),
             ("Cast", rules::cast),
+            ("CastLike", rules::cast),
         ],
         shape: reshape,
         gradient: Gradient::Rule(|at| {

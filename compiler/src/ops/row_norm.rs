@@ -54,12 +54,18 @@ pub const OPS: &[OpDef] = &[
 
 const LAYER_NORMS: Import = &[
     ("LayerNormalization", rules::layer_norm),
+    ("SkipLayerNormalization", rules::skip_layer_norm),
     ("InstanceNormalization", rules::instance_norm),
     ("GroupNormalization", rules::group_norm),
     ("MeanVarianceNormalization", rules::mean_variance_norm),
 ];
 
-const RMS_NORMS: Import = &[("RMSNormalization", rules::rms_norm), ("LpNormalization", rules::lp_norm)];
+const RMS_NORMS: Import = &[
+    ("RMSNormalization", rules::rms_norm),
+    ("SimplifiedLayerNormalization", rules::rms_norm),
+    ("SkipSimplifiedLayerNormalization", rules::skip_rms_norm),
+    ("LpNormalization", rules::lp_norm),
+];
 
 const fn norm(
     name: &'static str,

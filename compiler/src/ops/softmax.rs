@@ -1,7 +1,7 @@
 //! Softmax and its logarithm along one axis.
 
 use super::rules::{all_floats, fail, same_pair};
-use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
+use super::{Batch, Estimate, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::import::rules;
@@ -9,7 +9,7 @@ use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
     along_axis("softmax", &[("Softmax", rules::softmax)], |at| vjp(at, "softmax_grad")),
-    OpDef::made("softmax_grad", &["dx"], same_pair),
+    OpDef { estimates: &[(1, Estimate::Published)], ..OpDef::made("softmax_grad", &["dx"], same_pair) },
     along_axis("log_softmax", &[("LogSoftmax", rules::log_softmax)], |at| vjp(at, "log_softmax_grad")),
     OpDef::made("log_softmax_grad", &["dx"], same_pair),
 ];

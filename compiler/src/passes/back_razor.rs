@@ -21,8 +21,19 @@ use crate::types::Type;
 pub struct Decision {
     /// Name of the saved value.
     pub value: String,
-    /// The fraction pruned, or why it is saved whole.
-    pub outcome: Result<Sparsity, Whole>,
+    /// What is saved of it, or why it is saved whole.
+    pub outcome: Result<Saved, Whole>,
+}
+
+/// What is saved of a tensor instead of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// All but this fraction of each sample.
+    Pruned(Sparsity),
+    /// So many bits an element, of an activation's slope at it.
+    Coded(u64),
+    /// All of it, rounded to 16 bits.
+    Rounded,
 }
 
 /// Why a tensor is saved whole.
@@ -69,7 +80,10 @@ pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) {
 
 /// What the pass makes of every saved tensor of a graph.
 pub fn decisions(graph: &Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
-    let named = |(saved, outcome)| Decision { value: graph.name(saved).to_string(), outcome };
+    let named = |(saved, outcome): (Value, Result<Sparsity, Whole>)| {
+        let value = graph.name(saved).to_string();
+        Decision { value, outcome: outcome.map(Saved::Pruned) }
+    };
     outcomes(graph, razor, batch).into_iter().map(named).collect()
 }
 
@@ -177,26 +191,35 @@ fn decide(
 fn accepts_estimate(graph: &Graph, value: Value, razor: &Razor) -> bool {
     let allowed = |estimate| match estimate {
         Estimate::Safe => true,
-        Estimate::Forced => razor.smooth,
+        Estimate::Forced | Estimate::Slope(_) => razor.smooth,
         Estimate::Published => razor.smooth || razor.reference,
     };
-    graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Backward).all(|(reader, slot)| {
+    readers(graph, value, Phase::Backward).into_iter().all(|(reader, slot)| {
         let op = graph.node(reader).op;
-        match op.lower {
-            Lower::View => accepts_estimate(graph, Value { node: reader, result: 0 }, razor),
-            _ => op.estimate(slot).is_some_and(allowed),
-        }
+        op.lower == Lower::View || op.estimate(slot).is_some_and(allowed)
     })
 }
 
 /// Layers that read a value in the forward phase, views seen through, each with its weight.
 fn layers(graph: &Graph, value: Value) -> Vec<(NodeId, Value)> {
-    let readers = graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Forward);
-    let found = readers.flat_map(|(reader, _)| match graph.node(reader).op {
-        op if op.lower == Lower::View => layers(graph, Value { node: reader, result: 0 }),
-        op => op.weight.map(|slot| (reader, graph.operands(reader)[slot])).into_iter().collect(),
-    });
-    found.collect()
+    let readers = readers(graph, value, Phase::Forward).into_iter();
+    readers.filter_map(|(it, _)| Some((it, graph.operands(it)[graph.node(it).op.weight?]))).collect()
+}
+
+/// Nodes of one phase that read a value, and views of it in that phase; those too that make such views.
+fn readers(graph: &Graph, value: Value, phase: Phase) -> Vec<(NodeId, usize)> {
+    let mut found: Vec<(NodeId, usize)> = vec![];
+    // Without recursion: a file can have as many views of views as it likes.
+    let mut values = vec![value];
+    while let Some(value) = values.pop() {
+        for reader in graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == phase) {
+            if graph.node(reader.0).op.lower == Lower::View {
+                values.push(Value { node: reader.0, result: 0 });
+            }
+            found.push(reader);
+        }
+    }
+    found
 }
 
 /// The smallest fraction that any reading layer asks for.
@@ -255,13 +278,9 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
 }
 
 /// The forward node after which nobody in that phase needs the value or a view of it; none for an unread input.
-fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
+pub(super) fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
     let own = (graph.node(value.node).phase == Phase::Forward).then_some(value.node);
-    let readers = graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Forward);
-    let later = readers.filter_map(|(reader, _)| match graph.node(reader).op.lower {
-        Lower::View => last_forward(graph, Value { node: reader, result: 0 }),
-        _ => Some(reader),
-    });
+    let later = readers(graph, value, Phase::Forward).into_iter().map(|it| it.0);
     own.into_iter().chain(later).max_by_key(|&it| graph.position(it))
 }
 

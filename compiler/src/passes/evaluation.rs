@@ -13,9 +13,9 @@ pub fn run(graph: &mut Graph) {
 }
 
 /// What takes the place of `value` once dropout does nothing.
-pub fn result(graph: &Graph, value: Value) -> Value {
-    match graph.node(value.node).op.name {
-        "dropout" => result(graph, graph.operands(value.node)[0]),
-        _ => value,
+pub fn result(graph: &Graph, mut value: Value) -> Value {
+    while graph.node(value.node).op.name == "dropout" {
+        value = graph.operands(value.node)[0];
     }
+    value
 }

@@ -51,16 +51,6 @@ impl Channels {
     }
 }
 
-/// `y = x * a[c] + b[c]`.
-pub fn scale_shift(pool: &Pool, shape: &Channels, [x, a, b]: [&[f32]; 3], y: &mut [f32]) {
-    map_channels(pool, shape, x, y, |c| Line { shift: 0.0, factor: a[c], bias: b[c] });
-}
-
-/// `y = dy * a[c]`.
-pub fn scale_channels(pool: &Pool, shape: &Channels, [dy, a]: [&[f32]; 2], y: &mut [f32]) {
-    map_channels(pool, shape, dy, y, |c| Line { shift: 0.0, factor: a[c], bias: 0.0 });
-}
-
 /// (x - shift) * factor + bias.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {

@@ -23,6 +23,8 @@ pub const DEPTH: usize = 256;
 const WIDEST: usize = 48;
 /// Scratch in bytes with which any product can run. More lets blocks be larger.
 pub const SCRATCH: usize = 64 * 1024;
+/// Elements of scratch with which [`Gemm::alone`] can run.
+pub const PANELS: usize = DEPTH * (WIDEST + 8);
 
 /// `c[m, n] = a[m, k] b[k, n] + bias`.
 pub struct Gemm<'a, A, B> {
@@ -182,6 +184,12 @@ impl<A: Factor, B: Factor> Gemm<'_, A, B> {
         assert!(end <= self.c.out.len(), "a product reaches {end} of {} elements", self.c.out.len());
     }
 
+    /// Computes the product on this thread, with its panels in `scratch`; adds it to what C is where `add`.
+    pub fn alone(&self, add: bool, scratch: &mut [f32]) {
+        self.check();
+        self.area(0..self.m, 0..self.n, 0..self.k, add, scratch);
+    }
+
     /// Computes the `idx`-th tile from the products in `ks`. Tiles of one column follow each other.
     fn tile(&self, tile: Tile, idx: usize, ks: Range<usize>, scratch: &mut [f32]) {
         self.check();
@@ -189,13 +197,17 @@ impl<A: Factor, B: Factor> Gemm<'_, A, B> {
         let (row, col) = (idx % down * tile.rows, idx / down * tile.cols);
         let rows = row..(row + tile.rows).min(self.m);
         let cols = col..(col + tile.cols).min(self.n);
+        self.area(rows, cols, ks, false, scratch);
+    }
+
+    fn area(&self, rows: Range<usize>, cols: Range<usize>, ks: Range<usize>, add: bool, scratch: &mut [f32]) {
         let micro = Micro::get();
         let depth = ks.len().div_ceil(ks.len().div_ceil(DEPTH));
         let (a_len, b_len) = micro.share(scratch.len(), depth, rows.len(), cols.len());
         let (a_pack, b_pack) = scratch.split_at_mut(a_len * depth);
         for cols in blocks(cols, b_len) {
             for k in blocks(ks.clone(), depth) {
-                let first = k.start == ks.start;
+                let first = !add && k.start == ks.start;
                 pack(&self.b, micro.nr, &cols, &k, b_pack);
                 for rows in blocks(rows.clone(), a_len) {
                     pack(&self.a, micro.mr, &rows, &k, a_pack);

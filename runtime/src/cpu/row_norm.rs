@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::chunks::{chunk, each, rows_per_chunk};
-use super::math::{sum_by, sum_by2};
+use super::math::sum_by;
 use super::wide::wide;
 use crate::kernels::row_norm::{OUTPUT_LIMIT, RowNorm, Rows};
 use crate::pool::{Disjoint, Pool, Team};
@@ -232,15 +232,8 @@ wide! {
                 continue;
             }
             let row_dx = &mut dx[n * len..][..len];
-            let along_hat = match scale {
-                [] => sum_by2(dy, row_dx, |dy, hat| dy * hat),
-                _ => sum_by3(dy, scale, row_dx),
-            };
-            let along_ones = match (at.rows.centered, scale) {
-                (false, _) => 0.0,
-                (true, []) => sum_by(dy, |dy| dy),
-                (true, _) => sum_by2(dy, scale, |dy, scale| dy * scale),
-            };
+            let [along_hat, along_ones] = row_sums(dy, scale, row_dx);
+            let along_ones = if at.rows.centered { along_ones } else { 0.0 };
             let (slope, offset) = ((along_hat / len as f64) as f32, (along_ones / len as f64) as f32);
             let rstd = at.rstd[row];
             match scale {
@@ -259,17 +252,45 @@ wide! {
     }
 }
 
-/// Sum of the products of three slices of equal length, in the order of [`sum_by`].
+/// Numbers that are added up side by side, in f32.
+const LANES: usize = 32;
+/// Elements whose sums in f32 are added to those of others in f64.
+const BLOCK: usize = 32 * LANES;
+/// The scale where there is none.
+static ONES: [f32; BLOCK] = [1.0; BLOCK];
+
+/// Sums of `dy * scale * hat` and of `dy * scale`. The order of additions depends on the length alone.
 #[inline(always)]
-fn sum_by3(x: &[f32], y: &[f32], z: &[f32]) -> f64 {
-    const LANES: usize = 32;
-    let mut lanes = [0f64; LANES];
-    for (x, (y, z)) in x.chunks(LANES).zip(y.chunks(LANES).zip(z.chunks(LANES))) {
-        for (lane, (&x, (&y, &z))) in lanes.iter_mut().zip(x.iter().zip(y.iter().zip(z))) {
-            *lane += (x * y * z) as f64;
+fn row_sums(dy: &[f32], scale: &[f32], hat: &[f32]) -> [f64; 2] {
+    let mut totals = [0f64; 2];
+    for start in (0..dy.len()).step_by(BLOCK) {
+        let block = start..(start + BLOCK).min(dy.len());
+        let scale = if scale.is_empty() { &ONES[..block.len()] } else { &scale[block.clone()] };
+        let (dys, dy) = dy[block.clone()].as_chunks::<LANES>();
+        let (scales, scale) = scale.as_chunks::<LANES>();
+        let (hats, hat) = hat[block].as_chunks::<LANES>();
+        let mut lanes = [[0f32; LANES]; 2];
+        for (dy, (scale, hat)) in dys.iter().zip(scales.iter().zip(hats)) {
+            add(&mut lanes, dy, scale, hat);
+        }
+        add(&mut lanes, dy, scale, hat);
+        for (total, lanes) in totals.iter_mut().zip(&lanes) {
+            *total += lanes.iter().map(|&it| it as f64).sum::<f64>();
         }
     }
-    lanes.iter().sum()
+    totals
+}
+
+#[inline(always)]
+fn add(lanes: &mut [[f32; LANES]; 2], dy: &[f32], scale: &[f32], hat: &[f32]) {
+    let [along_hat, along_ones] = lanes;
+    for ((along_hat, along_ones), (&dy, (&scale, &hat))) in
+        along_hat.iter_mut().zip(along_ones).zip(dy.iter().zip(scale.iter().zip(hat)))
+    {
+        let scaled = dy * scale;
+        *along_hat += scaled * hat;
+        *along_ones += scaled;
+    }
 }
 
 wide! {

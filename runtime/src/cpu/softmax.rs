@@ -15,12 +15,11 @@ impl Softmax {
         rows_per_chunk(self.len * self.inner) * self.len * self.inner
     }
 
-    /// Calls `strip(first, n)` for strips of at most [`COLUMNS`] adjacent rows of a slab.
+    /// Strips of at most [`COLUMNS`] adjacent rows of a slab: the first one and how many.
     #[inline(always)]
-    fn strips(&self, mut strip: impl FnMut(usize, usize)) {
-        for first in (0..self.inner).step_by(COLUMNS) {
-            strip(first, COLUMNS.min(self.inner - first));
-        }
+    fn strips(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let inner = self.inner;
+        (0..inner).step_by(COLUMNS).map(move |first| (first, COLUMNS.min(inner - first)))
     }
 }
 
@@ -84,21 +83,19 @@ wide! {
                 y.iter_mut().for_each(|y| *y *= factor);
                 continue;
             }
-            along.strips(|first, n| {
+            for (first, n) in along.strips() {
                 let max = largest_of_columns(along, x, first, n);
                 let mut sum = [0f64; COLUMNS];
                 for at in (0..len).map(|it| it * inner + first) {
                     let (y, x) = (&mut y[at..at + n], &x[at..at + n]);
-                    for ((y, &x), (&max, sum)) in y.iter_mut().zip(x).zip(max.iter().zip(&mut sum)) {
-                        *y = exp(x - max);
-                        *sum += *y as f64;
-                    }
+                    y.iter_mut().zip(x.iter().zip(&max)).for_each(|(y, (&x, &max))| *y = exp(x - max));
+                    sum.iter_mut().zip(y).for_each(|(sum, y)| *sum += *y as f64);
                 }
                 let factor = sum.map(|it| (1.0 / it) as f32);
                 for at in (0..len).map(|it| it * inner + first) {
                     y[at..at + n].iter_mut().zip(&factor).for_each(|(y, &factor)| *y *= factor);
                 }
-            });
+            }
         }
     }
 }
@@ -113,15 +110,16 @@ wide! {
                 y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max) - log);
                 continue;
             }
-            along.strips(|first, n| {
+            for (first, n) in along.strips() {
                 let (max, sum) = columns(along, x, first, n);
                 let log = sum.map(|it| it.ln() as f32);
                 for at in (0..len).map(|it| it * inner + first) {
-                    for (i, (y, &x)) in y[at..at + n].iter_mut().zip(&x[at..at + n]).enumerate() {
-                        *y = (x - max[i]) - log[i];
+                    let (y, x) = (&mut y[at..at + n], &x[at..at + n]);
+                    for ((y, &x), (&max, &log)) in y.iter_mut().zip(x).zip(max.iter().zip(&log)) {
+                        *y = (x - max) - log;
                     }
                 }
-            });
+            }
         }
     }
 }
@@ -130,11 +128,10 @@ wide! {
 #[inline(always)]
 fn columns(along: &Softmax, x: &[f32], first: usize, n: usize) -> ([f32; COLUMNS], [f64; COLUMNS]) {
     let max = largest_of_columns(along, x, first, n);
-    let mut sum = [0f64; COLUMNS];
+    let (mut sum, mut powers) = ([0f64; COLUMNS], [0f32; COLUMNS]);
     for row in (0..along.len).map(|it| &x[it * along.inner + first..][..n]) {
-        for ((sum, &max), &x) in sum.iter_mut().zip(&max).zip(row) {
-            *sum += exp(x - max) as f64;
-        }
+        powers.iter_mut().zip(row.iter().zip(&max)).for_each(|(power, (&x, &max))| *power = exp(x - max));
+        sum.iter_mut().zip(&powers[..n]).for_each(|(sum, &power)| *sum += power as f64);
     }
     (max, sum)
 }
@@ -160,19 +157,21 @@ wide! {
                 dx.iter_mut().zip(dy.iter().zip(y)).for_each(|(dx, (&dy, &y))| *dx = y * (dy - dot));
                 continue;
             }
-            along.strips(|first, n| {
+            for (first, n) in along.strips() {
                 let mut dot = [0f64; COLUMNS];
                 for at in (0..len).map(|it| it * inner + first) {
                     for (dot, (&dy, &y)) in dot.iter_mut().zip(dy[at..at + n].iter().zip(&y[at..at + n])) {
                         *dot += (dy * y) as f64;
                     }
                 }
+                let dot = dot.map(|it| it as f32);
                 for at in (0..len).map(|it| it * inner + first) {
-                    for i in 0..n {
-                        dx[at + i] = y[at + i] * (dy[at + i] - dot[i] as f32);
+                    let (dx, dy, y) = (&mut dx[at..at + n], &dy[at..at + n], &y[at..at + n]);
+                    for ((dx, &dy), (&y, &dot)) in dx.iter_mut().zip(dy).zip(y.iter().zip(&dot)) {
+                        *dx = y * (dy - dot);
                     }
                 }
-            });
+            }
         }
     }
 }
@@ -187,19 +186,21 @@ wide! {
                 dx.iter_mut().zip(dy.iter().zip(y)).for_each(|(dx, (&dy, &y))| *dx = dy - exp(y) * total);
                 continue;
             }
-            along.strips(|first, n| {
+            for (first, n) in along.strips() {
                 let mut total = [0f64; COLUMNS];
                 for at in (0..len).map(|it| it * inner + first) {
                     for (total, &dy) in total.iter_mut().zip(&dy[at..at + n]) {
                         *total += dy as f64;
                     }
                 }
+                let total = total.map(|it| it as f32);
                 for at in (0..len).map(|it| it * inner + first) {
-                    for i in 0..n {
-                        dx[at + i] = dy[at + i] - exp(y[at + i]) * total[i] as f32;
+                    let (dx, dy, y) = (&mut dx[at..at + n], &dy[at..at + n], &y[at..at + n]);
+                    for ((dx, &dy), (&y, &total)) in dx.iter_mut().zip(dy).zip(y.iter().zip(&total)) {
+                        *dx = dy - exp(y) * total;
                     }
                 }
-            });
+            }
         }
     }
 }

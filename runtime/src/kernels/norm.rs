@@ -78,20 +78,6 @@ pub(super) fn batch_norm_train_grad(call: &Call<'_>) -> Result<Kernel> {
     Ok(Kernel::BatchNormTrainGrad(channels))
 }
 
-pub(super) fn scale_shift(call: &Call<'_>) -> Result<Kernel> {
-    call.operands(3..=3)?;
-    let channels = by_channel(call, 0, 1..3)?;
-    call.result(call.f32(0)?)?;
-    Ok(Kernel::ScaleShift(channels))
-}
-
-pub(super) fn scale_channels(call: &Call<'_>) -> Result<Kernel> {
-    call.operands(2..=2)?;
-    let channels = by_channel(call, 0, 1..2)?;
-    call.result(call.f32(0)?)?;
-    Ok(Kernel::ScaleChannels(channels))
-}
-
 pub(super) fn lrn(call: &Call<'_>) -> Result<Kernel> {
     call.operands(1..=1)?;
     let lrn = lrn_params(call)?;

@@ -45,16 +45,6 @@ pub fn batch_norm_train_grad(it: &Channels, args: &Args) -> Vec<Tensor> {
     vec![dx.into(), dscale.into(), dbias.into()]
 }
 
-pub fn scale_shift(it: &Channels, args: &Args) -> Tensor {
-    let (a, b) = (args.flat(1), args.flat(2));
-    map(it, args, |c, x| x * a[c] + b[c])
-}
-
-pub fn scale_channels(it: &Channels, args: &Args) -> Tensor {
-    let a = args.flat(1);
-    map(it, args, |c, x| x * a[c])
-}
-
 pub fn lrn(it: &Lrn, args: &Args) -> Tensor {
     let x = view(&it.channels, args, 0);
     let denominator = denominators(it, x).mapv(|base| base.powf(it.beta));

@@ -38,6 +38,11 @@ fn models() {
     external(&sandbox, "escaping.onnx", "../../etc/passwd", 2048);
     external(&sandbox, "short.onnx", "short.bin", 2048);
 
+    let mut stripped = mlp();
+    let weights = stripped.graph_mut().initializer.iter_mut().filter(|it| it.name() == "fc1.weight");
+    weights.for_each(|it| it.raw_data = None);
+    stripped.save(sandbox.path("stripped.onnx")).unwrap();
+
     let mut foreign = Builder::new("foreign", 1);
     foreign.input("x", "N,16").output("z", "N,16");
     foreign.node("sorted", "Frobnicate", &["x"], &[]).node("z", "Unique", &["sorted"], &[]);
@@ -57,6 +62,7 @@ fn models() {
             "compile missing.onnx",
             "compile escaping.onnx",
             "compile short.onnx",
+            "compile stripped.onnx",
             "compile foreign.onnx",
             "compile dynamic.onnx",
             "compile mlp.onnx --sparsity 1",

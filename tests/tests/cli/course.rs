@@ -104,3 +104,15 @@ fn the_quickstart_learns_new_digits() {
     let classes = tuned.proto().metadata_props.iter().find(|it| it.key() == "razorc.class_names").unwrap();
     assert_eq!(classes.value(), r#"["5", "6", "7", "8", "9"]"#);
 }
+
+#[test]
+fn what_is_saved_can_be_told() {
+    let sandbox = Sandbox::with_trainer();
+    let mut m = razorc_fixtures::Builder::new("gelu", 0);
+    m.opset(20).input("x", "N,16").weight("w", &[64, 16]).weight("v", &[64, 64]).weight("head", &[4, 64]);
+    m.node("h", "Gemm", &["x", "w"], &[("transB", 1.into())]).node("g", "Gelu", &["h"], &[]);
+    m.node("i", "Gemm", &["g", "v"], &[("transB", 1.into())]).node("r", "Relu", &["i"], &[]);
+    m.node("y", "Gemm", &["r", "head"], &[("transB", 1.into())]).output("y", "N,4");
+    m.model().save(sandbox.path("gelu.onnx")).unwrap();
+    insta::assert_snapshot!(sandbox.succeed("inspect gelu.onnx --saved"));
+}

@@ -1,22 +1,11 @@
-use std::path::{Path, PathBuf};
-
 use razorc_runtime::data::{Dataset, Loader, Options, Order};
+use razorc_tests::shared;
 
 use super::{all, classes, floats, next, preset};
 
-fn shared(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("RAZORC_SHARED").map_or("../../shared".into(), PathBuf::from);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(root).join("data").join(name);
-    if !path.exists() {
-        println!("SKIPPED: {} is not there", path.display());
-        return None;
-    }
-    Some(path)
-}
-
 #[test]
 fn a_folder_of_photos_and_its_arrays_agree() {
-    let (Some(folder), Some(arrays)) = (shared("flowers128/test"), shared("flowers32")) else { return };
+    let (Some(folder), Some(arrays)) = (shared("data/flowers128/test"), shared("data/flowers32")) else { return };
     let (x, y) = (arrays.join("test_x_u8_nhwc.npy"), arrays.join("test_y_u8.npy"));
     let expect = classes(&[3, 32, 32], 5);
     let arrays = Dataset::open(&x, Some(&y), &expect, &Options::default()).unwrap();

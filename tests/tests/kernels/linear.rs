@@ -52,8 +52,8 @@ fn matmul_repeats_what_has_fewer_matrices() {
     for ([a_lead, b_lead, lead], (m, k, n)) in stacks.into_iter().zip([(3, 5, 2), (33, 64, 17), (4, 9, 50)].repeat(2)) {
         for (ta, tb) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let mut case = Case::new(&format!("repeated {a_lead:?} {b_lead:?} {ta} {tb}"));
-            let a = case.random(&[a_lead, &if ta == 1 { [k, m] } else { [m, k] }].concat());
-            let b = case.random(&[b_lead, &if tb == 1 { [n, k] } else { [k, n] }].concat());
+            let a = case.random(&[a_lead, &(if ta == 1 { [k, m] } else { [m, k] })[..]].concat());
+            let b = case.random(&[b_lead, &(if tb == 1 { [n, k] } else { [k, n] })[..]].concat());
             case.op("matmul", &[a, b], f32(&[lead, &[m, n]].concat()), &[("ta", int(ta)), ("tb", int(tb))]);
             case.check(1e-5);
         }

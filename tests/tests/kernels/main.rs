@@ -1,6 +1,7 @@
 //! Every kernel of the processor against the reference, with one thread and with several: values within rounding, bits
 //! equal whatever the number of threads.
 
+mod attention;
 mod case;
 mod compare;
 mod conv;
@@ -14,5 +15,7 @@ mod pool;
 mod reduce;
 mod resize;
 mod row_norm;
+mod slope;
 mod softmax;
+mod unary;
 mod update;
