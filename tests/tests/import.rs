@@ -104,7 +104,7 @@ fn every_unsupported_node_is_listed_at_once() {
     let mut m = Builder::new("bad", 0);
     m.input("x", "N,4,8,8")
         .node("a", "Hardmax", &["x"], &[])
-        .node("b", "MaxPool", &["x"], &[("kernel_shape", [2, 2].into()), ("storage_order", 1.into())])
+        .node_with(&["b", "places"], "MaxPool", &["x"], &[("kernel_shape", [2, 2].into()), ("storage_order", 1.into())])
         .node("c", "NonMaxSuppression", &["a", "b"], &[])
         .node("d", "Relu", &["c"], &[])
         .output("d", "N");

@@ -14,6 +14,7 @@ use super::notes::Note;
 use super::order::label;
 use super::probe::{is_float, real_inputs, weight_dims};
 use super::roles::{Reading, Roles};
+use super::shapes;
 use super::weights::{Source, Weight};
 use crate::attrs::{Attr, Attrs};
 use crate::error::{ImportError, Refusal};
@@ -152,7 +153,8 @@ impl<'a> Walk<'a> {
                 rule(&mut at).and_then(|()| at.check())
             }
         };
-        let typed = outputs.first().is_some_and(|it| self.facts.ty(it).is_some());
+        // Where types come from our own rules, it is them that refuse.
+        let typed = shapes::known(node.op_type()) || outputs.first().is_some_and(|it| self.facts.ty(it).is_some());
         if let (Err(Refused(reason)), Some(_), false) = (&outcome, rule, typed) {
             if !self.refusals.is_empty() {
                 return Ok(());
