@@ -9,10 +9,13 @@ mod conv;
 mod einsum;
 mod elementwise;
 mod facts;
+mod fold;
 mod guard;
+mod index;
 mod inline;
 mod layout;
 mod linear;
+mod logic;
 mod lp;
 mod node;
 mod norm;
@@ -28,6 +31,7 @@ mod roles;
 mod row_norm;
 mod shapes;
 mod softmax;
+mod tile;
 mod versions;
 mod walk;
 mod weights;
@@ -60,8 +64,11 @@ pub(crate) mod rules {
     pub use super::conv::*;
     pub use super::einsum::einsum;
     pub use super::elementwise::*;
+    pub use super::fold::*;
+    pub use super::index::*;
     pub use super::layout::*;
     pub use super::linear::*;
+    pub use super::logic::*;
     pub use super::lp::*;
     pub use super::norm::*;
     pub use super::pool::*;
@@ -71,6 +78,7 @@ pub(crate) mod rules {
     pub use super::resize::{resize, upsample};
     pub use super::row_norm::*;
     pub use super::softmax::*;
+    pub use super::tile::*;
 }
 
 /// A model's forward phase, and what its declarations are filled with.

@@ -1,7 +1,9 @@
 //! Arithmetic.
 
+use super::logic::integer_neg;
 use super::node::{At, Refused};
 use crate::attrs::Attrs;
+use crate::types::DType;
 
 /// Add.
 pub fn add(at: &mut At<'_, '_>) -> Result<(), Refused> {
@@ -25,7 +27,10 @@ pub fn div(at: &mut At<'_, '_>) -> Result<(), Refused> {
 
 /// Neg.
 pub fn neg(at: &mut At<'_, '_>) -> Result<(), Refused> {
-    let x = at.input(0)?;
+    let x = at.any(0)?;
+    if at.dtype(x) == Some(DType::I64) {
+        return integer_neg(at);
+    }
     at.make("scale", &[x], Attrs::new().with("factor", -1.0))?;
     Ok(())
 }
@@ -46,7 +51,7 @@ pub fn sum(at: &mut At<'_, '_>) -> Result<(), Refused> {
 }
 
 fn binary(at: &mut At<'_, '_>, op: &str) -> Result<(), Refused> {
-    let (a, b) = (at.input(0)?, at.input(1)?);
+    let (a, b) = (at.any(0)?, at.any(1)?);
     at.make(op, &[a, b], Attrs::new())?;
     Ok(())
 }

@@ -126,6 +126,12 @@ impl<'w, 'a> At<'w, 'a> {
         self.known(slot, self.walk.facts.ints(self.input_name(slot).unwrap_or_default()))
     }
 
+    /// Input `slot` as integers, where they are known when compiling.
+    pub fn known_ints(&self, slot: usize) -> Option<Vec<i64>> {
+        let name = self.input_name(slot).ok()?;
+        self.walk.facts.ints(name).filter(|_| self.walk.is_constant(name))
+    }
+
     /// Input `slot` as floats that are known when compiling; none where it is absent.
     pub fn floats(&self, slot: usize) -> Result<Option<Vec<f32>>, Refused> {
         self.known(slot, self.walk.facts.floats(self.input_name(slot).unwrap_or_default()))
@@ -260,6 +266,20 @@ impl<'w, 'a> At<'w, 'a> {
         Ok(self.walk.declare(&name, "frozen", weight))
     }
 
+    /// Output 0 is this constant.
+    pub fn finish_constant(&mut self, weight: Weight) -> Result<(), Refused> {
+        let name = self.output_name(0).to_string();
+        let value = self.walk.declare(&name, "frozen", weight);
+        self.finish(value);
+        Ok(())
+    }
+
+    /// Declares a constant on the way to the output.
+    pub fn constant(&mut self, suffix: &str, weight: Weight) -> Value {
+        let name = format!("{}.{suffix}", self.first_output());
+        self.walk.declare_constant(&name, weight)
+    }
+
     /// Adds a node on the way to the output; returns its first result.
     pub fn emit(&mut self, op: &str, operands: &[Value], attrs: Attrs, suffix: &str) -> Result<Value, Refused> {
         let name = format!("{}.{suffix}", self.first_output());
@@ -283,6 +303,19 @@ impl<'w, 'a> At<'w, 'a> {
     pub fn finish(&mut self, value: Value) {
         let name = self.output_name(0).to_string();
         self.walk.bind(&name, value);
+    }
+
+    /// An output is this value; nothing where the output has no name.
+    pub fn finish_output(&mut self, slot: usize, value: Value) {
+        let name = self.output_name(slot).to_string();
+        if !name.is_empty() {
+            self.walk.bind(&name, value);
+        }
+    }
+
+    /// Whether an output has a name; nobody reads one that has none.
+    pub fn has_output(&self, slot: usize) -> bool {
+        !self.output_name(slot).is_empty()
     }
 
     /// Output 0 is this value with other axes.

@@ -17,7 +17,6 @@ pub const OPS: &[OpDef] = &[
             ("Squeeze", rules::view),
             ("Unsqueeze", rules::view),
             ("Identity", rules::view),
-            ("Cast", rules::cast),
         ],
         shape: reshape,
         gradient: Gradient::Rule(|at| {
