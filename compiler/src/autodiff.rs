@@ -107,6 +107,11 @@ impl Vjp<'_> {
         self.wanted.get(slot).copied().unwrap_or(false)
     }
 
+    /// Name of the forward node's op.
+    pub fn op(&self) -> &'static str {
+        self.graph.node(self.node).op.name
+    }
+
     /// Attributes of the forward node.
     pub fn attrs(&self) -> &Attrs {
         &self.graph.node(self.node).attrs

@@ -9,10 +9,13 @@ mod conv;
 mod einsum;
 mod elementwise;
 mod facts;
+mod fold;
 mod guard;
+mod index;
 mod inline;
 mod layout;
 mod linear;
+mod logic;
 mod loss;
 mod lp;
 mod math;
@@ -32,6 +35,7 @@ mod row_norm;
 mod shapes;
 mod smooth;
 mod softmax;
+mod tile;
 mod versions;
 mod walk;
 mod weights;
@@ -67,8 +71,11 @@ pub(crate) mod rules {
     pub use super::conv::*;
     pub use super::einsum::einsum;
     pub use super::elementwise::*;
+    pub use super::fold::*;
+    pub use super::index::*;
     pub use super::layout::*;
     pub use super::linear::*;
+    pub use super::logic::*;
     pub use super::loss::*;
     pub use super::lp::*;
     pub use super::math::*;
@@ -81,6 +88,7 @@ pub(crate) mod rules {
     pub use super::row_norm::*;
     pub use super::smooth::*;
     pub use super::softmax::*;
+    pub use super::tile::*;
 }
 
 /// A model's forward phase, and what its declarations are filled with.

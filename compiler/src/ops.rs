@@ -6,8 +6,11 @@ mod activation;
 mod attention;
 mod conv;
 mod elementwise;
+mod fold;
+mod index;
 mod layout;
 mod linear;
+mod logic;
 mod loss;
 mod math;
 mod norm;
@@ -128,6 +131,9 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("reduce", reduce::OPS),
     ("resize", resize::OPS),
     ("layout", layout::OPS),
+    ("index", index::OPS),
+    ("logic", logic::OPS),
+    ("fold", fold::OPS),
     ("softmax", softmax::OPS),
     ("loss", loss::OPS),
     ("packing", packing::OPS),

@@ -15,6 +15,7 @@ mod pattern;
 pub mod rebuild_views;
 pub mod samples;
 pub mod slope_codes;
+pub mod sparse_rows;
 
 use crate::graph::{Graph, Value};
 use crate::options::Options;
@@ -60,6 +61,7 @@ pub const LIFTS: &[Pass] = &[
 /// Passes over the whole step before anything is pruned, in order.
 pub const CLEANING: &[Pass] = &[
     Pass { name: "rebuild-views", run: |graph, _| rebuild_views::run(graph) },
+    Pass { name: "sparse-rows", run: |graph, _| sparse_rows::run(graph) },
     Pass { name: "dead-code", run: |graph, _| dead_code::run(graph, &ends(graph)) },
 ];
 

@@ -14,16 +14,21 @@ pub mod binary;
 mod call;
 pub mod conv;
 pub mod elementwise;
+pub mod fold;
+pub mod index;
 pub mod layout;
 pub mod linear;
+pub mod logic;
 pub mod loss;
 pub mod norm;
 pub mod optimizer;
 pub mod pack;
+pub mod places;
 pub mod pool;
 pub mod reduce;
 pub mod resize;
 pub mod row_norm;
+pub mod rows;
 pub mod slope;
 pub mod softmax;
 mod strides;
@@ -92,6 +97,31 @@ pub enum Kernel {
     /// `pad` and `unslice`.
     StridedWrite(layout::StridedWrite),
     Concat(layout::Concat),
+    Gather(index::Gather),
+    GatherGrad(index::Gather),
+    /// `gather_elements` and `gather_nd`.
+    Pick(places::Pick),
+    /// `gather_elements_grad` and `gather_nd_grad`.
+    PickGrad(places::Places),
+    /// `scatter_elements` and `scatter_nd`.
+    Put(places::Put),
+    Cast(logic::Cast),
+    /// `equal`, `less`, `less_or_equal`, `greater` and `greater_or_equal`.
+    Compare(logic::Compare),
+    /// `and`, `or` and `xor`.
+    Connect(logic::Connect),
+    Not(elementwise::Flat),
+    Where(logic::Where),
+    Select(logic::Select),
+    /// `add`, `sub`, `mul`, `div` and `mod` of integers.
+    Integer(logic::Integer),
+    Mod(logic::Mod),
+    /// `reduce_max`, `reduce_min`, `reduce_prod`, and `reduce_sum` of integers.
+    Fold(fold::Fold),
+    ReduceProdGrad(reduce::Reduce),
+    Cumsum(fold::Cumsum),
+    TopK(fold::Topk),
+    ArgExtreme(fold::ArgExtreme),
     Softmax(softmax::Softmax),
     SoftmaxGrad(softmax::Softmax),
     LogSoftmax(softmax::Softmax),
@@ -113,6 +143,9 @@ pub enum Kernel {
     Sgd(optimizer::Sgd),
     /// `adam` and `adamw`.
     Adam(optimizer::Adam),
+    SgdRows(rows::SgdRows),
+    /// `adam_rows` and `adamw_rows`.
+    AdamRows(rows::AdamRows),
     BatchNormUpdate(optimizer::BatchNormUpdate),
     /// `layer_norm` and `rms_norm`.
     RowNorm(row_norm::RowNorm),
@@ -155,6 +188,9 @@ impl Kernel {
             Kernel::Sgd(sgd) if 0.0 < sgd.momentum => &[0, 2],
             Kernel::Sgd(_) => &[0],
             Kernel::Adam(_) => &[0, 2, 3],
+            Kernel::SgdRows(it) if 0.0 < it.sgd.momentum => &[0, 3],
+            Kernel::SgdRows(_) => &[0],
+            Kernel::AdamRows(_) => &[0, 3, 4],
             Kernel::BatchNormUpdate(_) => &[0, 1],
             _ => &[],
         }
@@ -286,7 +322,6 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("slope_codes", &["function", "bits", "alpha", "approximate"], slope::slope_codes),
     ("scale_by_codes", &["function", "alpha", "approximate"], slope::scale_by_codes),
     ("max_share", &[], |call| binary::binary(call, Operator::MaxShare)),
-    ("fmod", &[], |call| binary::binary(call, Operator::Fmod)),
     ("pow_base_slope", &[], |call| binary::binary(call, Operator::PowBaseSlope)),
     ("pow_exponent_slope", &[], |call| binary::binary(call, Operator::PowExponentSlope)),
     ("masked_scale", &["on", "off"], elementwise::masked_scale),
@@ -301,6 +336,34 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("unslice", &["shape", "starts", "steps"], layout::unslice),
     ("pad", &["pads", "value"], layout::pad),
     ("concat", &["axis"], layout::concat),
+    ("gather", &["axis"], index::gather),
+    ("gather_grad", &["axis", "shape"], index::gather_grad),
+    ("gather_elements", &["axis"], places::gather_elements),
+    ("gather_elements_grad", &["axis", "shape"], places::gather_elements_grad),
+    ("gather_nd", &["batch_dims"], places::gather_nd),
+    ("gather_nd_grad", &["batch_dims", "shape"], places::gather_nd_grad),
+    ("scatter_elements", &["axis", "reduction"], places::scatter_elements),
+    ("scatter_nd", &["reduction"], places::scatter_nd),
+    ("cast", &["to"], logic::cast),
+    ("equal", &[], logic::equal),
+    ("less", &[], logic::less),
+    ("less_or_equal", &[], logic::less_or_equal),
+    ("greater", &[], logic::greater),
+    ("greater_or_equal", &[], logic::greater_or_equal),
+    ("and", &[], logic::and),
+    ("or", &[], logic::or),
+    ("xor", &[], logic::xor),
+    ("not", &[], logic::not),
+    ("where", &[], logic::choose),
+    ("select", &["when"], logic::select),
+    ("mod", &["fmod"], logic::modulo),
+    ("reduce_max", &["axes", "keepdims"], fold::reduce_max),
+    ("reduce_min", &["axes", "keepdims"], fold::reduce_min),
+    ("reduce_prod", &["axes", "keepdims"], fold::reduce_prod),
+    ("reduce_prod_grad", &["axes"], fold::reduce_prod_grad),
+    ("cumsum", &["axis", "exclusive", "reverse"], fold::cumsum),
+    ("top_k", &["axis", "k", "largest"], fold::top_k),
+    ("arg_extreme", &["axis", "largest", "last"], fold::arg_extreme),
     ("softmax", &["axis"], softmax::softmax),
     ("softmax_grad", &["axis"], softmax::softmax_grad),
     ("log_softmax", &["axis"], softmax::log_softmax),
@@ -322,6 +385,9 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("sgd", &["momentum", "nesterov", "weight_decay"], optimizer::sgd),
     ("adam", ADAM, optimizer::adam),
     ("adamw", ADAM, optimizer::adamw),
+    ("sgd_rows", &["momentum", "nesterov", "weight_decay"], rows::sgd_rows),
+    ("adam_rows", ADAM, rows::adam_rows),
+    ("adamw_rows", ADAM, rows::adamw_rows),
     ("batch_norm_update", &["momentum", "epsilon", "count"], optimizer::batch_norm_update),
     ("layer_norm", &["axis", "epsilon"], row_norm::layer_norm),
     ("layer_norm_grad", &[], row_norm::layer_norm_grad),

@@ -9,17 +9,22 @@ mod attention;
 mod binary;
 mod conv;
 mod elementwise;
+mod fold;
 pub(crate) mod function;
+mod index;
 mod layout;
 mod linear;
+mod logic;
 mod loss;
 mod norm;
 mod optimizer;
 mod pack;
+mod places;
 mod pool;
 mod reduce;
 mod resize;
 mod row_norm;
+mod rows;
 mod softmax;
 mod tensor;
 #[cfg(test)]
@@ -202,6 +207,24 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::StridedRead(it) => vec![layout::strided_read(it, args)],
         Kernel::StridedWrite(it) => vec![layout::strided_write(it, args)],
         Kernel::Concat(it) => vec![layout::concat(it, args)],
+        Kernel::Gather(it) => vec![index::gather(it, args)],
+        Kernel::GatherGrad(it) => vec![index::gather_grad(it, args)],
+        Kernel::Pick(it) => vec![places::pick(it, args)],
+        Kernel::PickGrad(it) => vec![places::pick_grad(it, args)],
+        Kernel::Put(it) => vec![places::put(it, args)],
+        Kernel::Cast(it) => vec![logic::cast(it, args)],
+        Kernel::Compare(it) => vec![logic::compare(it, args)],
+        Kernel::Connect(it) => vec![logic::connect(it, args)],
+        Kernel::Not(_) => vec![logic::not(args)],
+        Kernel::Where(it) => vec![logic::choose(it, args)],
+        Kernel::Select(it) => vec![logic::select(it, args)],
+        Kernel::Integer(it) => vec![logic::integer(it, args)],
+        Kernel::Mod(it) => vec![logic::modulo(it, args)],
+        Kernel::Fold(it) => vec![fold::fold(it, args)],
+        Kernel::ReduceProdGrad(it) => vec![fold::reduce_prod_grad(it, args)],
+        Kernel::Cumsum(it) => vec![fold::cumsum(it, args)],
+        Kernel::TopK(it) => fold::top_k(it, args),
+        Kernel::ArgExtreme(it) => vec![fold::arg_extreme(it, args)],
         Kernel::Softmax(it) => vec![softmax::softmax(it, args)],
         Kernel::SoftmaxGrad(it) => vec![softmax::softmax_grad(it, args)],
         Kernel::LogSoftmax(it) => vec![softmax::log_softmax(it, args)],
@@ -222,6 +245,8 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::MaskTopk(it) => vec![pack::mask_topk(it, args)],
         Kernel::Sgd(it) => optimizer::sgd(it, args),
         Kernel::Adam(it) => optimizer::adam(it, args),
+        Kernel::SgdRows(it) => rows::sgd_rows(it, args),
+        Kernel::AdamRows(it) => rows::adam_rows(it, args),
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, args),
         Kernel::RowNorm(it) => row_norm::norm(it, args),
         Kernel::RowNormGrad(it) => row_norm::grad(it, args),

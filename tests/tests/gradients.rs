@@ -208,6 +208,10 @@ fn initial(name: &str, ty: &Type) -> Tensor {
         let classes = (0..n).map(|_| random.random_range(0..5)).collect();
         return Tensor::Int(ArrayD::from_shape_vec(dims, classes).unwrap());
     }
+    if matches!(ty, Type::Dense { dtype: DType::Bool, .. }) {
+        let truths = (0..n).map(|_| random.random_range(0..2)).collect();
+        return Tensor::Int(ArrayD::from_shape_vec(dims, truths).unwrap());
+    }
     let positive = ["var", "weights", "rows", "step"].contains(&name);
     let value = |_| match positive {
         true => random.random_range(0.5..2.0),

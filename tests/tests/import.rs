@@ -1,5 +1,7 @@
 //! Import: real models become forward graphs, and what cannot is refused with everything that is wrong.
 
+#[path = "import/index.rs"]
+mod index;
 #[path = "import/linalg.rs"]
 mod linalg;
 

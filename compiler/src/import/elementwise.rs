@@ -1,7 +1,9 @@
 //! Arithmetic.
 
+use super::logic::integer_neg;
 use super::node::{At, Refused};
 use crate::attrs::Attrs;
+use crate::types::DType;
 
 /// Add.
 pub fn add(at: &mut At<'_, '_>) -> Result<(), Refused> {
@@ -54,7 +56,10 @@ pub fn div(at: &mut At<'_, '_>) -> Result<(), Refused> {
 
 /// Neg.
 pub fn neg(at: &mut At<'_, '_>) -> Result<(), Refused> {
-    let x = at.input(0)?;
+    let x = at.any(0)?;
+    if at.dtype(x) == Some(DType::I64) {
+        return integer_neg(at);
+    }
     at.make("scale", &[x], Attrs::new().with("factor", -1.0))?;
     Ok(())
 }
@@ -89,7 +94,7 @@ fn with_function(at: &mut At<'_, '_>, slot: usize, op: &str) -> Result<(), Refus
 }
 
 fn binary(at: &mut At<'_, '_>, op: &str) -> Result<(), Refused> {
-    let (a, b) = (at.input(0)?, at.input(1)?);
+    let (a, b) = (at.any(0)?, at.any(1)?);
     at.make(op, &[a, b], Attrs::new())?;
     Ok(())
 }

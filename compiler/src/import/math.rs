@@ -1,6 +1,6 @@
 //! Functions of one number or two.
 
-use super::node::{At, Refused, refuse};
+use super::node::{At, Refused};
 use crate::attrs::Attrs;
 
 /// Reciprocal.
@@ -145,16 +145,6 @@ fn bounded(at: &mut At<'_, '_>, op: &str, bounds: fn(f64) -> [f64; 2]) -> Result
     };
     let (x, [min, max]) = (at.input(slot)?, bounds(bound));
     at.make("clip", &[x], Attrs::new().with("min", min).with("max", max))?;
-    Ok(())
-}
-
-/// Mod of floats, which is the remainder with the sign of the dividend.
-pub fn modulo(at: &mut At<'_, '_>) -> Result<(), Refused> {
-    if at.int("fmod", 0) != 1 {
-        return refuse("without fmod=1, which is for integers alone, is not supported");
-    }
-    let (a, b) = (at.input(0)?, at.input(1)?);
-    at.make("fmod", &[a, b], Attrs::new())?;
     Ok(())
 }
 

@@ -104,8 +104,8 @@ impl<'w, 'a> At<'w, 'a> {
 
     /// Declares a constant for this node alone.
     pub fn declare(&mut self, suffix: &str, weight: Weight) -> Value {
-        let name = format!("{}.{suffix}", self.output_name(0));
-        self.walk.declare(&name, "frozen", weight)
+        let name = format!("{}.{suffix}", self.first_output());
+        self.walk.declare_constant(&name, weight)
     }
 
     /// Input `slot` as a tensor of floats, integers or truths.
@@ -139,6 +139,12 @@ impl<'w, 'a> At<'w, 'a> {
     /// Input `slot` as integers that are known when compiling; none where it is absent.
     pub fn ints(&self, slot: usize) -> Result<Option<Vec<i64>>, Refused> {
         self.known(slot, self.walk.facts.ints(self.input_name(slot).unwrap_or_default()))
+    }
+
+    /// Input `slot` as integers, where they are known when compiling.
+    pub fn known_ints(&self, slot: usize) -> Option<Vec<i64>> {
+        let name = self.input_name(slot).ok()?;
+        self.walk.facts.ints(name).filter(|_| self.walk.is_constant(name))
     }
 
     /// Input `slot` as floats that are known when compiling; none where it is absent.
@@ -290,6 +296,14 @@ impl<'w, 'a> At<'w, 'a> {
         Ok(self.walk.declare(&name, "frozen", weight))
     }
 
+    /// Output 0 is this constant.
+    pub fn finish_constant(&mut self, weight: Weight) -> Result<(), Refused> {
+        let name = self.output_name(0).to_string();
+        let value = self.walk.declare(&name, "frozen", weight);
+        self.finish(value);
+        Ok(())
+    }
+
     /// Adds a node on the way to the output; returns its first result.
     pub fn emit(&mut self, op: &str, operands: &[Value], attrs: Attrs, suffix: &str) -> Result<Value, Refused> {
         let name = format!("{}.{suffix}", self.first_output());
@@ -328,6 +342,19 @@ impl<'w, 'a> At<'w, 'a> {
     pub fn finish(&mut self, value: Value) {
         let name = self.output_name(0).to_string();
         self.walk.bind(&name, value);
+    }
+
+    /// An output is this value; nothing where the output has no name.
+    pub fn finish_output(&mut self, slot: usize, value: Value) {
+        let name = self.output_name(slot).to_string();
+        if !name.is_empty() {
+            self.walk.bind(&name, value);
+        }
+    }
+
+    /// Whether an output has a name; nobody reads one that has none.
+    pub fn has_output(&self, slot: usize) -> bool {
+        !self.output_name(slot).is_empty()
     }
 
     /// Output 0 is this value with other axes.

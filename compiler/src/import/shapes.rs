@@ -8,6 +8,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::conv::transposed;
 use super::einsum::Equation;
+use super::layout::padded;
 use super::node::{Refused, refuse};
 use super::pool::pooled;
 use super::{recurrent, resize};
@@ -39,6 +40,7 @@ const RULES: &[(&str, &[usize], Rule)] = &[
         let y = pooled(at.node, at.dims(0)?)?;
         Ok(vec![y.clone(), y])
     }),
+    ("Pad", &[1, 3], |at| Ok(vec![padded(at.node, at.opset, [at.ints(1), at.ints(3)], at.dims(0)?)?])),
     ("RNN", &[], recurrent_dims),
     ("Resize", &[1, 2, 3], |at| {
         let axes = resize::plan(at.node, at.opset, at.dims(0)?, at.floats(1), at.floats(2), at.ints(3))?;

@@ -239,9 +239,19 @@ impl<'a> Walk<'a> {
 
     /// Declares a tensor that has values before the first step.
     pub fn declare(&mut self, name: &str, role: &str, weight: Weight) -> Value {
+        let value = self.place(name, role, weight);
+        self.values.insert(name.to_string(), value);
+        value
+    }
+
+    /// Declares a constant that is no value of the model.
+    pub fn declare_constant(&mut self, name: &str, weight: Weight) -> Value {
+        self.place(name, "frozen", weight)
+    }
+
+    fn place(&mut self, name: &str, role: &str, weight: Weight) -> Value {
         let value = self.graph.declare(role, name, weight.ty());
         self.weights.insert(self.graph.name(value).to_string(), weight);
-        self.values.insert(name.to_string(), value);
         value
     }
 

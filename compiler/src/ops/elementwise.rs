@@ -1,11 +1,11 @@
 //! Arithmetic with numpy broadcasting.
 
-use super::rules::{all_floats, broadcast, same};
+use super::rules::{alike, broadcast, fail, same};
 use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::import::rules;
-use crate::types::Type;
+use crate::types::{DType, Type};
 
 pub const OPS: &[OpDef] = &[
     binary("add", &[("Add", rules::add), ("Sum", rules::sum)], |at| {
@@ -84,6 +84,10 @@ pub const fn binary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) 
 }
 
 pub fn broadcasting(operands: &[Type], _: &Attrs) -> Result<Vec<Type>, ShapeError> {
-    all_floats(operands, 2, 2)?;
-    Ok(vec![Type::f32(&broadcast(operands[0].dims(), operands[1].dims())?)])
+    match alike(operands, 2, 2)? {
+        dtype @ (DType::F32 | DType::I64) => {
+            Ok(vec![Type::dense(dtype, &broadcast(operands[0].dims(), operands[1].dims())?)])
+        }
+        other => fail(format!("needs f32 or i64, not {other}")),
+    }
 }

@@ -17,8 +17,6 @@ pub const OPS: &[OpDef] = &[
             ("Squeeze", rules::view),
             ("Unsqueeze", rules::view),
             ("Identity", rules::view),
-            ("Cast", rules::cast),
-            ("CastLike", rules::cast),
         ],
         shape: reshape,
         gradient: Gradient::Rule(|at| {

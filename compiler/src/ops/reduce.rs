@@ -5,19 +5,25 @@ use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::import::rules;
-use crate::types::Type;
+use crate::types::{DType, Type};
 
 pub const OPS: &[OpDef] = &[
-    reduction("reduce_mean", MEANS, |at| {
-        let (x, y) = (at.operand(0), at.result(0));
-        let count = at.ty(x).elements() as f64 / at.ty(y).elements().max(1) as f64;
-        expand_grad(at, 1.0 / count);
-    }),
-    reduction("reduce_sum", &[("ReduceSum", rules::reduce_sum)], |at| expand_grad(at, 1.0)),
+    OpDef {
+        shape: |operands, attrs| {
+            all_floats(operands, 1, 1)?;
+            reduce(operands, attrs)
+        },
+        ..reduction("reduce_mean", MEANS, |at| {
+            let (x, y) = (at.operand(0), at.result(0));
+            let count = at.ty(x).elements() as f64 / at.ty(y).elements().max(1) as f64;
+            expand_grad(at, 1.0 / count);
+        })
+    },
+    reduction("reduce_sum", SUMS, |at| expand_grad(at, 1.0)),
     OpDef {
         name: "expand",
         results: &["y"],
-        import: &[("Expand", rules::expand)],
+        import: &[("Expand", rules::expand), ("Tile", rules::tile)],
         shape: expand,
         gradient: Gradient::Rule(|at| {
             let dy = at.cotangent(0);
@@ -47,6 +53,8 @@ pub const OPS: &[OpDef] = &[
     }),
 ];
 
+const SUMS: Import = &[("ReduceSum", rules::reduce_sum), ("ReduceSumSquare", rules::reduce_sum_square)];
+
 const MEANS: Import = &[("ReduceMean", rules::reduce_mean), ("GlobalAveragePool", rules::global_average_pool)];
 
 const fn reduction(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
@@ -64,8 +72,11 @@ const fn reduction(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -
     }
 }
 
-fn reduce(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
-    all_floats(operands, 1, 1)?;
+pub fn reduce(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    let dtype = match alike(operands, 1, 1)? {
+        dtype @ (DType::F32 | DType::I64) => dtype,
+        other => return fail(format!("needs f32 or i64, not {other}")),
+    };
     let x = operands[0].dims();
     let axes = sizes(attrs, "axes")?;
     if axes.iter().any(|&it| x.len() as u64 <= it) || !axes.is_sorted_by(|a, b| a < b) {
@@ -76,7 +87,12 @@ fn reduce(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
         true => keep.then_some(1),
         false => Some(dim),
     });
-    Ok(vec![Type::f32(&y.collect::<Vec<_>>())])
+    Ok(vec![Type::dense(dtype, &y.collect::<Vec<_>>())])
+}
+
+/// A shape with `axes` as 1.
+pub fn kept(shape: &[u64], axes: &[i64]) -> Vec<u64> {
+    shape.iter().enumerate().map(|(axis, &dim)| if axes.contains(&(axis as i64)) { 1 } else { dim }).collect()
 }
 
 fn expand(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
@@ -90,8 +106,7 @@ fn expand_grad(at: &mut Vjp<'_>, scale: f64) {
     let shape = at.dims(x);
     if at.ty(dy).rank() < shape.len() {
         let axes = at.attrs().ints("axes");
-        let kept: Vec<u64> =
-            shape.iter().enumerate().map(|(axis, &d)| if axes.contains(&(axis as i64)) { 1 } else { d }).collect();
+        let kept = kept(&shape, axes);
         dy = at.emit("reshape", &[dy], Attrs::new().with("shape", kept.as_slice()), 0);
     }
     at.grad(0, "expand", &[dy], Attrs::new().with("shape", shape.as_slice()).with("scale", scale));

@@ -1,6 +1,6 @@
 //! Declarations: what is in memory before the first instruction.
 
-use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
+use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::import::rules;
 use crate::types::Type;
@@ -11,12 +11,15 @@ pub const OPS: &[OpDef] = &[
     // Trained.
     source("param"),
     // Loaded, never updated.
-    OpDef { import: &[("ConstantOfShape", rules::constant_of_shape)], ..source("frozen") },
+    OpDef { import: CONSTANTS, ..source("frozen") },
     // The optimizer's memory of a param; zero at the start.
     source("state"),
     // Running statistics, updated by the step itself.
     source("statistic"),
 ];
+
+const CONSTANTS: Import =
+    &[("ConstantOfShape", rules::constant_of_shape), ("Range", rules::range), ("EyeLike", rules::eye_like)];
 
 const fn source(name: &'static str) -> OpDef {
     OpDef {

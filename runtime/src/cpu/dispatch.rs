@@ -1,8 +1,9 @@
 //! Which function runs which kernel, on which operands and results.
 
 use super::{
-    activation, attention, binary, broadcast, conv, cross_entropy, dropout, elementwise, layout, linear, loss, lrn,
-    norm, optimizer, pack, pool2d, reduce, resize, row_norm, slope, softmax, topk, unary, volume,
+    activation, attention, binary, broadcast, conv, cross_entropy, dropout, elementwise, fold, index, layout, linear,
+    logic, loss, lrn, norm, optimizer, pack, places, pool2d, reduce, resize, row_norm, rows, slope, softmax, topk,
+    unary, volume,
 };
 use crate::arena::{Element, Step};
 use crate::kernels::Kernel;
@@ -116,6 +117,37 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::Concat(it) => each_type!(it.element, T => {
             layout::concat::<T>(pool, it, |slot| step.operand(slot), step.result(0));
         }),
+        Kernel::Gather(it) => each_type!(it.element, T => {
+            index::gather::<T>(pool, it, step.operand(0), step.operand(1), step.result(0));
+        }),
+        Kernel::GatherGrad(it) => index::gather_grad(pool, it, x(0), step.operand(1), y()),
+        Kernel::Pick(it) => each_type!(it.element, T => {
+            places::pick::<T>(pool, it, step.operand(0), step.operand(1), step.result(0));
+        }),
+        Kernel::PickGrad(it) => places::pick_grad(pool, it, x(0), step.operand(1), y()),
+        Kernel::Put(it) => each_type!(it.element, T => {
+            let updates = if step.operands() == 3 { step.operand::<T>(2) } else { &[] };
+            places::put(pool, it, step.operand(0), step.operand(1), updates, step.result(0));
+        }),
+        Kernel::Cast(it) => logic::cast(pool, it, step),
+        Kernel::Compare(it) => logic::compare(pool, it, step),
+        Kernel::Connect(it) => logic::connect(pool, it, (step.operand(0), step.operand(1)), step.result(0)),
+        Kernel::Not(_) => logic::not(pool, step.operand(0), step.result(0)),
+        Kernel::Where(it) => each_type!(it.element, T => {
+            let sides = [step.operand::<T>(1), step.operand(2)];
+            logic::choose(pool, it, step.operand(0), sides, step.result(0));
+        }),
+        Kernel::Select(it) => logic::select(pool, it, x(0), step.operand(1), y()),
+        Kernel::Integer(it) => logic::integer(pool, it, (step.operand(0), step.operand(1)), step.result(0)),
+        Kernel::Mod(it) => logic::modulo(pool, it, (x(0), x(1)), y()),
+        Kernel::Fold(it) if it.element == DType::F32 => fold::fold(pool, it, x(0), y()),
+        Kernel::Fold(it) => fold::fold::<i64>(pool, it, step.operand(0), step.result(0)),
+        Kernel::ReduceProdGrad(it) => fold::reduce_prod_grad(pool, it, operands(step), y()),
+        Kernel::Cumsum(it) if it.element == DType::F32 => fold::cumsum(pool, it, x(0), y()),
+        Kernel::Cumsum(it) => fold::cumsum::<i64>(pool, it, step.operand(0), step.result(0)),
+        Kernel::TopK(it) => fold::top_k(pool, it, x(0), any(step, 0), any(step, 1)),
+        Kernel::ArgExtreme(it) if it.element == DType::F32 => fold::arg_extreme(pool, it, x(0), step.result(0)),
+        Kernel::ArgExtreme(it) => fold::arg_extreme::<i64>(pool, it, step.operand(0), step.result(0)),
         Kernel::Softmax(it) => softmax::softmax(pool, it, x(0), y()),
         Kernel::SoftmaxGrad(it) => softmax::softmax_grad(pool, it, operands(step), y()),
         Kernel::LogSoftmax(it) => softmax::log_softmax(pool, it, x(0), y()),
@@ -143,6 +175,14 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::MaskTopk(it) => topk::mask_topk(pool, it, x(0), y()),
         Kernel::Sgd(it) => sgd(pool, it, step),
         Kernel::Adam(it) => adam(pool, it, step),
+        Kernel::SgdRows(it) => {
+            let m = if 0.0 < it.sgd.momentum { step.result(1) } else { &mut [] };
+            let lr = x(step.operands() - 1)[0];
+            rows::sgd_rows(team, it, [step.result(0), m], x(1), step.operand(2), lr);
+        }
+        Kernel::AdamRows(it) => {
+            rows::adam_rows(team, it, results(step), x(1), step.operand(2), [x(5)[0], x(6)[0]]);
+        }
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, results(step), x(2), x(3)),
         Kernel::RowNorm(it) => row_norm(pool, it, step),
         Kernel::RowNormGrad(it) => {

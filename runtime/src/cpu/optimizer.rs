@@ -36,8 +36,9 @@ pub fn batch_norm_update(update: &BatchNormUpdate, running: [&mut [f32]; 2], mea
     }
 }
 
+/// What one step of [`sgd`] computes with.
 #[derive(Clone, Copy)]
-struct SgdNumbers {
+pub struct SgdNumbers {
     momentum: f32,
     nesterov: bool,
     weight_decay: f32,
@@ -45,14 +46,16 @@ struct SgdNumbers {
 }
 
 impl SgdNumbers {
-    fn new(sgd: &Sgd, lr: f32) -> Self {
+    /// Rounds what the kernel and the learning rate say.
+    pub fn new(sgd: &Sgd, lr: f32) -> Self {
         let (momentum, weight_decay) = (sgd.momentum as f32, sgd.weight_decay as f32);
         Self { momentum, nesterov: sgd.nesterov, weight_decay, lr }
     }
 }
 
+/// What one step of [`adam`] computes with.
 #[derive(Clone, Copy)]
-struct AdamNumbers {
+pub struct AdamNumbers {
     beta1: f32,
     beta2: f32,
     /// 1 - beta, rounded once.
@@ -68,7 +71,8 @@ struct AdamNumbers {
 }
 
 impl AdamNumbers {
-    fn new(with: &Adam, lr: f32, step: f32) -> Self {
+    /// Rounds what the kernel, the learning rate and the step say.
+    pub fn new(with: &Adam, lr: f32, step: f32) -> Self {
         let correction = |beta: f64| 1.0 - beta.powf(step as f64);
         let lr = lr as f64;
         let (shrink, decay) = match with.decoupled {
@@ -90,7 +94,8 @@ impl AdamNumbers {
 }
 
 wide! {
-    fn plain_slice(w: &mut [f32], g: &[f32], with: SgdNumbers) {
+    /// Part of a step of [`sgd`] without momentum.
+    pub fn plain_slice(w: &mut [f32], g: &[f32], with: SgdNumbers) {
         for (w, &g) in w.iter_mut().zip(g) {
             *w -= with.lr * (g + with.weight_decay * *w);
         }
@@ -98,7 +103,8 @@ wide! {
 }
 
 wide! {
-    fn momentum_slice(w: &mut [f32], g: &[f32], m: &mut [f32], with: SgdNumbers) {
+    /// Part of a step of [`sgd`] with momentum.
+    pub fn momentum_slice(w: &mut [f32], g: &[f32], m: &mut [f32], with: SgdNumbers) {
         let (ahead, own) = if with.nesterov { (with.momentum, 1.0) } else { (1.0, 0.0) };
         for ((w, m), &g) in w.iter_mut().zip(m).zip(g) {
             let g = g + with.weight_decay * *w;
@@ -109,7 +115,8 @@ wide! {
 }
 
 wide! {
-    fn adam_slice(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], with: AdamNumbers) {
+    /// Part of a step of [`adam`].
+    pub fn adam_slice(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], with: AdamNumbers) {
         for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
             let g = g + with.decay * *w;
             *m = with.beta1 * *m + with.rest1 * g;

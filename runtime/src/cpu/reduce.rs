@@ -32,18 +32,18 @@ pub fn prelu_slope_grad(pool: &Pool, sizes: &Broadcast, [dy, x]: [&[f32]; 2], y:
 }
 
 /// Which elements are summed into which result.
-struct Reduction {
+pub(super) struct Reduction {
     /// Results in order, with the offset of each one's first element.
-    kept: Nest<1>,
+    pub kept: Nest<1>,
     /// Elements of one result, with the offset of each from the first.
-    summed: Nest<1>,
+    pub summed: Nest<1>,
     /// Results lie next to each other along the innermost axis, not summands.
-    columns: bool,
+    pub columns: bool,
 }
 
 impl Reduction {
     /// Sums a row-major tensor of `dims` over the axes on which the row-major result has no stride.
-    fn new(dims: &[usize], result_strides: &[usize]) -> Self {
+    pub fn new(dims: &[usize], result_strides: &[usize]) -> Self {
         let mut strides = [1; MAX_RANK];
         for axis in (1..dims.len()).rev() {
             strides[axis - 1] = strides[axis] * dims[axis];

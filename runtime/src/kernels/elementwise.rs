@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::call::{Call, Result};
+use super::logic::{Arithmetic, integer};
 use super::strides::{broadcast, merge, row_major};
 use crate::error::KernelError;
 use crate::rng::splitmix64;
@@ -158,19 +159,19 @@ pub(super) fn masked_scale(call: &Call<'_>) -> Result<Kernel> {
 }
 
 pub(super) fn add(call: &Call<'_>) -> Result<Kernel> {
-    Ok(Kernel::Add(binary(call)?))
+    integer(call, Arithmetic::Add)?.map_or_else(|| Ok(Kernel::Add(binary(call)?)), Ok)
 }
 
 pub(super) fn sub(call: &Call<'_>) -> Result<Kernel> {
-    Ok(Kernel::Sub(binary(call)?))
+    integer(call, Arithmetic::Sub)?.map_or_else(|| Ok(Kernel::Sub(binary(call)?)), Ok)
 }
 
 pub(super) fn mul(call: &Call<'_>) -> Result<Kernel> {
-    Ok(Kernel::Mul(binary(call)?))
+    integer(call, Arithmetic::Mul)?.map_or_else(|| Ok(Kernel::Mul(binary(call)?)), Ok)
 }
 
 pub(super) fn div(call: &Call<'_>) -> Result<Kernel> {
-    Ok(Kernel::Div(binary(call)?))
+    integer(call, Arithmetic::Div)?.map_or_else(|| Ok(Kernel::Div(binary(call)?)), Ok)
 }
 
 pub(super) fn prelu(call: &Call<'_>) -> Result<Kernel> {
@@ -229,11 +230,16 @@ pub(super) fn with_bits(call: &Call<'_>) -> Result<usize> {
 pub(super) fn binary(call: &Call<'_>) -> Result<Broadcast> {
     call.operands(2..=2)?;
     let (a, b) = (call.f32(0)?, call.f32(1)?);
-    let rank = a.len().max(b.len());
-    let dim = |dims: &[usize], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(1, |it| dims[it]);
-    let y: Vec<_> = (0..rank).map(|it| dim(a, it).max(dim(b, it))).collect();
+    let y = broadcast_dims(a, b);
     call.result(&y)?;
     fit(a, b, &y)
+}
+
+/// Axes that both can be broadcast to, if there are any.
+pub(super) fn broadcast_dims(a: &[usize], b: &[usize]) -> Vec<usize> {
+    let rank = a.len().max(b.len());
+    let dim = |dims: &[usize], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(1, |it| dims[it]);
+    (0..rank).map(|it| dim(a, it).max(dim(b, it))).collect()
 }
 
 /// x with a slope that is broadcast to it.
@@ -241,7 +247,7 @@ fn slope(x: &[usize], slope: &[usize]) -> Result<Broadcast> {
     fit(x, slope, x)
 }
 
-fn fit(a: &[usize], b: &[usize], y: &[usize]) -> Result<Broadcast> {
+pub(super) fn fit(a: &[usize], b: &[usize], y: &[usize]) -> Result<Broadcast> {
     let strides = broadcast(a, y).zip(broadcast(b, y));
     let (a_strides, b_strides) =
         strides.ok_or_else(|| KernelError::Sizes(format!("{a:?} and {b:?} cannot be broadcast to {y:?}")))?;

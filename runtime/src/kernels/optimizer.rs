@@ -47,10 +47,15 @@ pub struct BatchNormUpdate {
 }
 
 pub(super) fn sgd(call: &Call<'_>) -> Result<Kernel> {
+    Ok(Kernel::Sgd(sgd_of(call, |state| update(call, state, &[2 + state]))?))
+}
+
+/// The arithmetic of an update of `n(tensors of state)` elements.
+pub(super) fn sgd_of(call: &Call<'_>, n: impl Fn(usize) -> Result<usize>) -> Result<Sgd> {
     let momentum = call.float_in("momentum", 0.0..=1.0)?;
-    let (state, nesterov) = (usize::from(0.0 < momentum), call.flag("nesterov")?);
-    let n = update(call, state, &[2 + state])?;
-    Ok(Kernel::Sgd(Sgd { n, momentum, nesterov, weight_decay: call.float("weight_decay")? }))
+    let nesterov = call.flag("nesterov")?;
+    let n = n(usize::from(0.0 < momentum))?;
+    Ok(Sgd { n, momentum, nesterov, weight_decay: call.float("weight_decay")? })
 }
 
 pub(super) fn adam(call: &Call<'_>) -> Result<Kernel> {
@@ -62,15 +67,21 @@ pub(super) fn adamw(call: &Call<'_>) -> Result<Kernel> {
 }
 
 fn moments(call: &Call<'_>, decoupled: bool) -> Result<Kernel> {
+    let n = update(call, 2, &[4, 5])?;
+    Ok(Kernel::Adam(adam_of(call, decoupled, n)?))
+}
+
+/// The arithmetic of an update of `n` elements.
+pub(super) fn adam_of(call: &Call<'_>, decoupled: bool, n: usize) -> Result<Adam> {
     let below_one = 0.0..=1.0f64.next_down();
-    Ok(Kernel::Adam(Adam {
-        n: update(call, 2, &[4, 5])?,
+    Ok(Adam {
+        n,
         beta1: call.float_in("beta1", below_one.clone())?,
         beta2: call.float_in("beta2", below_one)?,
         epsilon: call.float_in("epsilon", 0.0..=f64::MAX)?,
         weight_decay: call.float("weight_decay")?,
         decoupled,
-    }))
+    })
 }
 
 pub(super) fn batch_norm_update(call: &Call<'_>) -> Result<Kernel> {
@@ -108,6 +119,6 @@ fn update(call: &Call<'_>, state: usize, scalars: &[usize]) -> Result<usize> {
 }
 
 /// An in-place update always makes all its results.
-fn all_wanted(call: &Call<'_>) -> Result<()> {
+pub(super) fn all_wanted(call: &Call<'_>) -> Result<()> {
     (0..call.results.len()).try_for_each(|slot| call.wanted(slot).map(drop))
 }

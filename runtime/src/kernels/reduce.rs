@@ -2,9 +2,10 @@
 
 use super::Kernel;
 use super::call::{Call, Result, wrong};
+use super::fold::sum;
 use super::strides::{broadcast, merge, row_major};
 use crate::error::KernelError;
-use crate::types::DType;
+use crate::types::{DType, Type};
 
 /// `y[at strides] += x * scale`, x being row-major over `dims`.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,9 @@ pub(super) fn reduce_to(call: &Call<'_>) -> Result<Kernel> {
 }
 
 pub(super) fn reduce_sum(call: &Call<'_>) -> Result<Kernel> {
+    if let Type::Dense(DType::I64, _) = call.operand(0)? {
+        return sum(call);
+    }
     over_axes(call, |_| 1.0)
 }
 
@@ -68,19 +72,21 @@ pub(super) fn reduce_mean(call: &Call<'_>) -> Result<Kernel> {
 fn over_axes(call: &Call<'_>, scale: fn(usize) -> f64) -> Result<Kernel> {
     call.operands(1..=1)?;
     let x = call.f32(0)?;
+    let (sizes, kept, left) = folded(call, x)?;
+    call.result(if call.flag("keepdims")? { &kept } else { &left })?;
+    let count = sizes.dims.iter().product::<usize>() / sizes.outputs;
+    Ok(Kernel::Reduce(Reduce { scale: scale(count), ..sizes }))
+}
+
+/// How x is folded over attr `axes`, and the axes of the result: with those kept as 1, and without them.
+pub(super) fn folded(call: &Call<'_>, x: &[usize]) -> Result<(Reduce, Vec<usize>, Vec<usize>)> {
     let axes = call.list("axes", 0)?;
     if !axes.is_sorted_by(|a, b| a < b) || axes.iter().any(|&it| x.len() <= it) {
         return Err(wrong("axes", format!("ascending, each below {}", x.len())));
     }
     let kept: Vec<_> = x.iter().enumerate().map(|(i, &dim)| if axes.contains(&i) { 1 } else { dim }).collect();
-    if call.flag("keepdims")? {
-        call.result(&kept)?;
-    } else {
-        let left: Vec<_> = x.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, &dim)| dim).collect();
-        call.result(&left)?;
-    }
-    let count = axes.iter().map(|&it| x[it]).product();
-    Ok(Kernel::Reduce(reduce(x, &kept, scale(count))?))
+    let left = x.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, &dim)| dim).collect();
+    Ok((reduce(x, &kept, 1.0)?, kept, left))
 }
 
 fn reduce(x: &[usize], y: &[usize], scale: f64) -> Result<Reduce> {

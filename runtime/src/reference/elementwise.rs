@@ -91,7 +91,7 @@ pub fn prelu_slope_grad(it: &Broadcast, args: &Args) -> Tensor {
 }
 
 /// Positions of both operands for each element of the result.
-fn pairs(it: &Broadcast) -> impl Iterator<Item = (usize, usize)> {
+pub fn pairs(it: &Broadcast) -> impl Iterator<Item = (usize, usize)> {
     positions(&it.dims, &it.a).zip(positions(&it.dims, &it.b))
 }
 

@@ -5,8 +5,19 @@ use razorc_proto::program::Attr;
 use super::{Case, Typed, bits, f32, ints, topk};
 use crate::types::{DType, Kept};
 
+mod fold;
+mod index;
+mod logic;
+mod places;
+mod tables;
+
 pub fn cases() -> Vec<Case> {
     [
+        index::cases(),
+        places::cases(),
+        logic::cases(),
+        fold::cases(),
+        tables::cases(),
         products(),
         windows(),
         channels(),

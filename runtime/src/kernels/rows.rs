@@ -1,0 +1,72 @@
+//! Updates of tables whose gradient is sums of rows at indices: the gradient itself is never there.
+
+use super::Kernel;
+use super::call::{Call, Result};
+use super::index::indices;
+use super::optimizer::{Adam, Sgd, adam_of, all_wanted, sgd_of};
+
+/// Which rows of a table have a gradient: row `indices[i]` that of row i of dy. All others have none, which decays the
+/// optimizer's state and the weight as any other gradient does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    /// Rows of the table.
+    pub len: usize,
+    /// Rows of dy.
+    pub count: usize,
+    /// Elements of a row.
+    pub inner: usize,
+}
+
+/// An update by stochastic gradient descent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SgdRows {
+    /// The arithmetic; the momentum buffer is there iff its momentum is above 0.
+    pub sgd: Sgd,
+    /// The gradient.
+    pub rows: Rows,
+}
+
+/// An update by Adam or AdamW.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamRows {
+    /// The arithmetic.
+    pub adam: Adam,
+    /// The gradient.
+    pub rows: Rows,
+}
+
+pub(super) fn sgd_rows(call: &Call<'_>) -> Result<Kernel> {
+    let sgd = sgd_of(call, |state| Ok(rows(call, state, 1)?.len * rows(call, state, 1)?.inner))?;
+    let rows = rows(call, usize::from(0.0 < sgd.momentum), 1)?;
+    Ok(Kernel::SgdRows(SgdRows { sgd, rows }))
+}
+
+pub(super) fn adam_rows(call: &Call<'_>) -> Result<Kernel> {
+    moments(call, false)
+}
+
+pub(super) fn adamw_rows(call: &Call<'_>) -> Result<Kernel> {
+    moments(call, true)
+}
+
+fn moments(call: &Call<'_>, decoupled: bool) -> Result<Kernel> {
+    let rows = rows(call, 2, 2)?;
+    Ok(Kernel::AdamRows(AdamRows { adam: adam_of(call, decoupled, rows.len * rows.inner)?, rows }))
+}
+
+/// w, dy, indices, so many tensors of state like w, and so many numbers.
+fn rows(call: &Call<'_>, state: usize, scalars: usize) -> Result<Rows> {
+    let count = 3 + state + scalars;
+    call.operands(count..=count)?;
+    let w = call.f32(0)?;
+    let Some((&len, row)) = w.split_first() else {
+        return Err(call.wrong_operand(0, "a table of rows"));
+    };
+    let indices = indices(call, 2)?;
+    call.f32_of(1, &[indices, row].concat())?;
+    (3..3 + state).try_for_each(|slot| call.f32_of(slot, w))?;
+    (3 + state..count).try_for_each(|slot| call.f32_of(slot, &[]))?;
+    call.results(&vec![call.operand(0)?.clone(); 1 + state])?;
+    all_wanted(call)?;
+    Ok(Rows { len, count: indices.iter().product(), inner: row.iter().product() })
+}
