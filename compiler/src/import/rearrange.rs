@@ -6,7 +6,7 @@ use crate::attrs::Attrs;
 /// DepthToSpace.
 pub fn depth_to_space(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let (n, c, h, w, b) = sizes(at)?;
-    if c % (b * b) != 0 {
+    if !c.is_multiple_of(b * b) {
         return refuse(format!("has {c} channels, not a multiple of {}", b * b));
     }
     match at.word("mode", "DCR").as_str() {
@@ -19,7 +19,7 @@ pub fn depth_to_space(at: &mut At<'_, '_>) -> Result<(), Refused> {
 /// SpaceToDepth.
 pub fn space_to_depth(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let (n, c, h, w, b) = sizes(at)?;
-    if h % b != 0 || w % b != 0 {
+    if !h.is_multiple_of(b) || !w.is_multiple_of(b) {
         return refuse(format!("has an image of {h} x {w}, not in blocks of {b}"));
     }
     rearrange(at, [n, c, h / b, b, w / b, b], [0, 3, 5, 1, 2, 4])
