@@ -77,6 +77,8 @@ fn products() -> Vec<Gradient> {
         let base = of_op("linear", vec![wave(&[2, 5, 3], 0), wave(&w, 1)], &attrs, &[&[2, 5, 4]]);
         Gradient { grad, takes, grad_attrs: attrs, of, ..base }
     };
+    let attention = [Attr::float("scale", 0.7), Attr::int("causal", 1), Attr::int("safe", 0)];
+    let operands = vec![wave(&[2, 4, 3, 2], 0), wave(&[2, 2, 5, 2], 1), wave(&[2, 2, 5, 3], 2), wave(&[3, 5], 3)];
     let input: &[_] = &[Cotangent, Operand(1)];
     let weight: &[_] = &[Cotangent, Operand(0)];
     vec![
@@ -84,6 +86,13 @@ fn products() -> Vec<Gradient> {
         linear("linear_input_grad", 1, input, &[0]),
         linear("linear_weight_grad", 0, weight, &[1]),
         linear("linear_weight_grad", 1, weight, &[1]),
+        Gradient {
+            grad: "attention_grad",
+            takes: &[Cotangent, Operand(0), Operand(1), Operand(2), Result(1), Operand(3)],
+            grad_attrs: attention.to_vec(),
+            of: &[0, 1, 2],
+            ..of_op("attention", operands, &attention, &[&[2, 4, 3, 3], &[2, 4, 3]])
+        },
     ]
 }
 

@@ -51,7 +51,16 @@ fn products() -> Vec<Case> {
     let (plain, transposed) = ([Attr::int("transpose", 0)], [Attr::int("transpose", 1)]);
     let matmul = |ta, tb| [Attr::int("ta", ta), Attr::int("tb", tb)];
     let column = f32(&[2, 2, 1], &[1.0, 2.0, 3.0, 4.0]);
+    let attention = [Attr::float("scale", 1.0), Attr::int("causal", 1), Attr::int("safe", 0)];
+    let row = |values: [f64; 2]| f32(&[1, 2, 1], &values);
     vec![
+        // The first query sees the first key alone; the second one sees weights of 1 and 3.
+        case(
+            "attention",
+            [row([0.0, 3f64.ln()]), row([0.0, 1.0]), row([4.0, 8.0])],
+            &attention,
+            [row([4.0, 7.0]), f32(&[1, 2], &[0.0, 4f64.ln()])],
+        ),
         case("linear", [x.clone(), w], &plain, [y.clone()]),
         case("linear", [x.clone(), wt.clone()], &transposed, [y.clone()]),
         case(
