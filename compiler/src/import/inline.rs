@@ -23,7 +23,7 @@ pub(crate) use floats::moving;
 pub(crate) use scope::{subgraphs, subgraphs_mut, values_read};
 
 /// Nodes that may come of functions and branches; a few bytes can ask for any number.
-const MOST_NODES: usize = 1 << 18;
+const MOST_NODES: usize = 1 << 16;
 
 /// Bytes of those nodes.
 const MOST_BYTES: usize = 1 << 30;

@@ -7,12 +7,14 @@ use razorc_proto::onnx::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 /// Names that are taken, and how many tensors of the whole model each of them means.
 pub struct Names {
     taken: HashMap<String, usize>,
+    /// From where to number names that were wanted before.
+    next: HashMap<String, usize>,
 }
 
 impl Names {
     /// Those of a graph and of all graphs within it.
     pub fn of(graph: &GraphProto) -> Names {
-        let mut names = Names { taken: HashMap::new() };
+        let mut names = Names { taken: HashMap::new(), next: HashMap::new() };
         names.collect(graph);
         names
     }
@@ -33,8 +35,12 @@ impl Names {
 
     /// `wanted`, or the same with a number, which is taken from now on.
     pub fn fresh(&mut self, wanted: &str) -> String {
-        let mut numbered = std::iter::once(wanted.to_string()).chain((1..).map(|n| format!("{wanted}.{n}")));
-        let free = numbered.find(|it| !self.taken.contains_key(it)).unwrap_or_default();
+        let next = self.next.entry(wanted.to_string()).or_default();
+        let mut free = wanted.to_string();
+        while self.taken.contains_key(&free) {
+            *next += 1;
+            free = format!("{wanted}.{next}");
+        }
         self.taken.insert(free.clone(), 1);
         free
     }
