@@ -59,7 +59,8 @@ pub const OPS: &[OpDef] = &[
         gradient: Gradient::Rule(concat_vjp),
         weight: None,
         estimates: &[],
-        batch: Batch::When(|_, attrs, together| together.iter().all(|&it| it) && attrs.int_or("axis", 0) != 0),
+        // What is joined to each sample, such as a class token, need not come from the input.
+        batch: Batch::When(|_, attrs, together| together.contains(&true) && attrs.int_or("axis", 0) != 0),
         writes: nothing,
         lower: Lower::Instruction,
     },

@@ -26,7 +26,7 @@ pub fn decisions(graph: &Graph, razor: &Razor) -> Vec<Decision> {
 }
 
 fn outcomes(graph: &Graph, razor: &Razor) -> Vec<(Value, Vec<Reading>, Saved)> {
-    if razor.smooth || razor.sparsity == Sparsity::default() {
+    if razor.smooth || razor.slope_bits == 0 || razor.sparsity == Sparsity::default() {
         return vec![];
     }
     let outcome = |readings: &[Reading]| match razor.reference {

@@ -45,9 +45,9 @@ fn pixels_get_classes() {
     let sandbox = Sandbox::new();
     let mut model = Builder::new("pixels", 1);
     model.input("image", "N,3,16,16").output("scores", "N,2,16,16");
-    model.weight("w1", &[8, 3, 3, 3]).weight("w2", &[2, 8, 1, 1]);
-    model.node("h", "Conv", &["image", "w1"], &[("pads", [1; 4].into())]);
-    model.node("a", "Relu", &["h"], &[]).node("scores", "Conv", &["a", "w2"], &[]);
+    model.weight("w1", &[8, 3, 3, 3]).weight("b1", &[8]).weight("w2", &[2, 8, 1, 1]).weight("b2", &[2]);
+    model.node("h", "Conv", &["image", "w1", "b1"], &[("pads", [1; 4].into())]);
+    model.node("a", "Relu", &["h"], &[]).node("scores", "Conv", &["a", "w2", "b2"], &[]);
     model.model().save(sandbox.path("pixels.onnx")).unwrap();
     for part in ["images", "masks"] {
         fs::create_dir_all(sandbox.path("scenes").join(part)).unwrap();

@@ -105,7 +105,7 @@ fn windows() -> Vec<Gradient> {
     let with = |attrs: &[Attr], shape: &[i64]| [attrs, &[list("shape", shape)]].concat();
     let pool = [list("kernel", &[3, 2]), list("strides", &[2, 1]), list("pads", &[1, 1, 0, 1]), Attr::int("ceil", 1)];
     let max = [&pool[..], &[list("dilations", &[1, 2])]].concat();
-    let avg = |count| [&pool[..], &[Attr::int("count_include_pad", count)]].concat();
+    let avg = |count| [&pool[..], &[list("dilations", &[1, 1]), Attr::int("count_include_pad", count)]].concat();
     let positions = Type::Dense(DType::U8, vec![2, 4, 3, 5]);
     let mut max_base = of_op("max_pool", vec![x.clone()], &max, &[&[2, 4, 3, 5]]);
     max_base.outputs.push(positions);
@@ -137,7 +137,34 @@ fn windows() -> Vec<Gradient> {
         },
         avg_case(0),
         avg_case(1),
+        Gradient {
+            grad: "conv_transpose_weight_grad",
+            takes: &[Cotangent, Operand(0)],
+            grad_attrs: with(&conv, &[6, 2, 3, 2]),
+            of: &[1],
+            ..of_op(
+                "conv_transpose",
+                vec![wave(&[2, 6, 4, 4], 2), w.clone()],
+                &with(&conv, &[2, 4, 6, 5]),
+                &[&[2, 4, 6, 5]],
+            )
+        },
+        Gradient {
+            grad: "resize_grad",
+            takes: &[Cotangent],
+            grad_attrs: with(&resize(2, 9, 1.5, "cubic"), &[2, 4, 6, 5]),
+            ..of_op("resize", vec![x.clone()], &resize(2, 9, 1.5, "cubic"), &[&[2, 4, 9, 5]])
+        },
     ]
+}
+
+/// Attrs of a resize of one axis by half pixels.
+pub fn resize(axis: i64, size: i64, scale: f64, mode: &str) -> Vec<Attr> {
+    let floats = [("scale", scale), ("cubic", -0.75), ("start", 0.0), ("end", 1.0), ("outside", 0.0)];
+    let ints = [("axis", axis), ("size", size), ("exclude_outside", 0), ("antialias", 0)];
+    let words = [Attr::word("mode", mode), Attr::word("coordinates", "half_pixel")];
+    let floats = floats.map(|(name, it)| Attr::float(name, it));
+    [&floats[..], &ints.map(|(name, it)| Attr::int(name, it)), &words].concat()
 }
 
 fn channels() -> Vec<Gradient> {
@@ -238,11 +265,13 @@ fn losses() -> Vec<Gradient> {
         ..of_op("softmax_cross_entropy", operands, &smoothing, &[&[], &[3]])
     };
     let logits = wave(&[3, 4], 0);
-    let elementwise = |forward, grad| Gradient {
+    let with_attrs = |forward, grad, attrs: &[Attr]| Gradient {
         grad,
         takes: &[Operand(0), Operand(1), Operand(2)],
-        ..of_op(forward, vec![wave(&[3, 2, 2], 0), wave(&[3, 2, 2], 1), rows.clone()], &[], &[&[]])
+        grad_attrs: attrs.to_vec(),
+        ..of_op(forward, vec![wave(&[3, 2, 2], 0), wave(&[3, 2, 2], 1), rows.clone()], attrs, &[&[]])
     };
+    let elementwise = |forward, grad| with_attrs(forward, grad, &[]);
     vec![
         cross_entropy(
             vec![logits.clone(), classes.clone(), rows.clone()],
@@ -254,6 +283,7 @@ fn losses() -> Vec<Gradient> {
         ),
         elementwise("mse", "mse_grad"),
         elementwise("mae", "mae_grad"),
+        with_attrs("huber", "huber_grad", &[Attr::float("delta", 0.3)]),
         elementwise("bce_with_logits", "bce_with_logits_grad"),
     ]
 }

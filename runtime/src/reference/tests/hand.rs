@@ -95,7 +95,23 @@ fn windows() -> Vec<Case> {
         [&lists[..], &[Attr::int("ceil", ceil), last]].concat()
     };
     let dilations = || Attr::ints("dilations", &[1, 1]);
+    let avg =
+        |pads, ceil, count| [&pool(pads, ceil, dilations())[..], &[Attr::int("count_include_pad", count)]].concat();
     vec![
+        // The transpose of a window 1, 10 over three positions.
+        case(
+            "conv_transpose",
+            [f32(&[1, 1, 2], &[1.0, 2.0]), f32(&[1, 1, 2], &[1.0, 10.0])],
+            &[&line(1, [0, 0], 1)[..], &[Attr::ints("shape", &[1, 1, 3])]].concat(),
+            [f32(&[1, 1, 3], &[1.0, 12.0, 20.0])],
+        ),
+        // Two positions become four; what is outside is the edge.
+        case(
+            "resize",
+            [f32(&[1, 2], &[1.0, 5.0])],
+            &super::gradients::resize(1, 4, 2.0, "linear"),
+            [f32(&[1, 4], &[1.0, 2.0, 4.0, 5.0])],
+        ),
         case(
             "conv",
             [x.clone(), f32(&[1, 1, 2, 2], &[1.0, 0.0, 0.0, -1.0]), f32(&[1], &[0.5])],
@@ -133,25 +149,10 @@ fn windows() -> Vec<Case> {
             &pool([1; 4], 0, dilations()),
             [f32(&[1, 1, 2, 2], &[-1.0, -2.0, -3.0, -4.0]), ints(DType::U8, &[1, 1, 2, 2], &[3, 2, 1, 0])],
         ),
-        case(
-            "avg_pool",
-            [x.clone()],
-            &pool([1, 1, 0, 0], 0, Attr::int("count_include_pad", 0)),
-            [f32(&[1, 1, 2, 2], &[1.0, 2.5, 5.5, 7.0])],
-        ),
-        case(
-            "avg_pool",
-            [x.clone()],
-            &pool([1, 1, 0, 0], 0, Attr::int("count_include_pad", 1)),
-            [f32(&[1, 1, 2, 2], &[0.25, 1.25, 2.75, 7.0])],
-        ),
+        case("avg_pool", [x.clone()], &avg([1, 1, 0, 0], 0, 0), [f32(&[1, 1, 2, 2], &[1.0, 2.5, 5.5, 7.0])]),
+        case("avg_pool", [x.clone()], &avg([1, 1, 0, 0], 0, 1), [f32(&[1, 1, 2, 2], &[0.25, 1.25, 2.75, 7.0])]),
         // What `ceil` adds behind the input never counts.
-        case(
-            "avg_pool",
-            [x],
-            &pool([0; 4], 1, Attr::int("count_include_pad", 1)),
-            [f32(&[1, 1, 2, 2], &[3.0, 4.5, 7.5, 9.0])],
-        ),
+        case("avg_pool", [x], &avg([0; 4], 1, 1), [f32(&[1, 1, 2, 2], &[3.0, 4.5, 7.5, 9.0])]),
     ]
 }
 
