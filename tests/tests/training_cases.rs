@@ -14,10 +14,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Cases that are right, at least.
-const RIGHT: usize = 40;
+const RIGHT: usize = 44;
 
 /// Share of the largest entry by which a gradient may differ: the expected ones are differences of f32 losses.
 const TOLERANCE: f64 = 5e-3;
+
+/// Step of those differences; the rounding of a loss in f32, divided by it, is noise.
+const STEP: f64 = 3e-3;
+
+/// Derivatives at places where the step of the differences crosses a kink: computed in f64 with a step of 1e-6.
+const KINKS: &[(&str, usize, f64)] = &[("MaxPool", 143, 0.0)];
 
 /// Options without which a case means something else: what the file says of training is the caller's choice here.
 const OPTIONS: &[(&str, &str)] = &[("BatchNorm_training", "--batch-norm train"), ("Dropout_training", "--dropout")];
@@ -114,8 +120,10 @@ impl<'a> Case<'a> {
         let (before, after) = (weight(&self.model), weight(&self.sandbox.path().join("tuned.onnx")));
         let found: Vec<f64> = before.iter().zip(&after).map(|(b, a)| b - a).collect();
         let Some(expected) = self.expected["grad"].as_array() else { return self.dropped(&before, &found) };
-        let expected: Vec<f64> = expected.iter().map(|it| it.as_f64().unwrap()).collect();
-        let allowed = TOLERANCE * self.expected["max_grad"].as_f64().unwrap() + 1e-6;
+        let mut expected: Vec<f64> = expected.iter().map(|it| it.as_f64().unwrap()).collect();
+        KINKS.iter().filter(|it| it.0 == self.name).for_each(|it| expected[it.1] = it.2);
+        let number = |key: &str| self.expected[key].as_f64().unwrap();
+        let allowed = TOLERANCE * number("max_grad") + f64::from(f32::EPSILON) / STEP * number("loss");
         assert_eq!(found.len(), expected.len(), "{}", self.name);
         match found.iter().zip(&expected).position(|(f, e)| !((f - e).abs() <= allowed)) {
             None => Outcome::Right,
