@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 mod compile;
+mod doctor;
 mod eval;
 mod export;
 mod inspect;
@@ -14,6 +15,7 @@ use crate::failure::Result;
 #[derive(Subcommand)]
 pub enum Command {
     Compile(compile::Compile),
+    Doctor(doctor::Doctor),
     Train(train::Train),
     Eval(eval::Eval),
     Export(export::Export),
@@ -26,6 +28,7 @@ impl Command {
     pub fn run(&self) -> Result<()> {
         match self {
             Command::Compile(it) => it.run(),
+            Command::Doctor(it) => it.run(),
             Command::Train(it) => it.run(),
             Command::Eval(it) => it.run(),
             Command::Export(it) => it.run(),

@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use razorc_runtime::metrics::Score;
 use razorc_runtime::train::{EpochReport, Observer, Plan, StepReport};
 use serde_json::json;
 
@@ -18,7 +17,7 @@ pub struct Display {
     line: Option<ProgressBar>,
     plan: Plan,
     began: Instant,
-    images: usize,
+    rows: usize,
     printed: Instant,
 }
 
@@ -27,7 +26,7 @@ impl Display {
     pub fn new() -> Display {
         let now = Instant::now();
         let plan = Plan { steps: 0, n_batches: 0, batch: 0, done: 0 };
-        Display { line: None, plan, began: now, images: 0, printed: now }
+        Display { line: None, plan, began: now, rows: 0, printed: now }
     }
 
     fn text(&self, it: &StepReport) -> String {
@@ -36,7 +35,7 @@ impl Display {
         let left = (self.plan.steps - it.step) as f64 * seconds / done.max(1.0);
         let epoch = it.epoch + 1;
         let score = report::score(&it.so_far);
-        format!("epoch {epoch}: {score}, {:.0} images/s, {} left", self.images as f64 / seconds, report::clock(left))
+        format!("epoch {epoch}: {score}, {:.0} rows/s, {} left", self.rows as f64 / seconds, report::clock(left))
     }
 
     fn say(&self, text: &str) {
@@ -58,7 +57,7 @@ impl Observer for Display {
     }
 
     fn step(&mut self, it: &StepReport) {
-        self.images += it.rows;
+        self.rows += it.rows;
         if let Some(line) = &self.line {
             line.set_position(it.step);
             line.set_message(self.text(it));
@@ -94,21 +93,17 @@ impl Observer for JsonLines {
             "step": it.step,
             "epoch": it.epoch,
             "loss": it.stats.loss,
-            "accuracy": it.stats.correct.map(|correct| f64::from(correct) / it.rows.max(1) as f64),
+            "accuracy": it.stats.accuracy(it.rows),
             "learning_rate": it.rate,
             "step_ms": it.time.as_secs_f64() * 1e3,
         }));
     }
 
     fn epoch(&mut self, it: &EpochReport) {
-        report::say(json!({
-            "event": "epoch",
-            "epoch": it.epoch,
-            "train_loss": it.train.loss,
-            "train_accuracy": it.train.accuracy,
-            "val_loss": it.validation.map(|score: Score| score.loss),
-            "val_accuracy": it.validation.and_then(|score| score.accuracy),
-        }));
+        let mut object = json!({ "event": "epoch", "epoch": it.epoch });
+        report::add_score(&mut object, "train_", Some(&it.train));
+        report::add_score(&mut object, "val_", it.validation.as_ref());
+        report::say(object);
     }
 }
 

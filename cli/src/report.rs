@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::io::{Write, stdout};
 
-use razorc_compiler::passes::{back_razor, norm_from_output};
+use razorc_compiler::passes::back_razor::{self, Saved};
+use razorc_compiler::passes::norm_from_output;
 use razorc_proto::program::Memory;
 use razorc_runtime::memory::Footprint;
 use razorc_runtime::metrics::Score;
@@ -68,7 +69,9 @@ pub fn comparison(dense: &Memory, packed: &Memory, label: &str) -> String {
 /// Every saved tensor with what is kept of it, and every normalization with what its gradient reads.
 pub fn decisions(saved: &[back_razor::Decision], norms: &[norm_from_output::Decision]) -> String {
     let saved = saved.iter().map(|it| match it.outcome {
-        Ok(sparsity) => (&it.value, format!("{sparsity} pruned")),
+        Ok(Saved::Pruned(sparsity)) => (&it.value, format!("{sparsity} pruned")),
+        Ok(Saved::Coded(bits)) => (&it.value, format!("{bits} bits of the slope at it")),
+        Ok(Saved::Rounded) => (&it.value, "rounded to 16 bits".to_string()),
         Err(whole) => (&it.value, format!("whole: {whole}")),
     });
     let norms = norms.iter().map(|it| match it.outcome {
@@ -86,11 +89,27 @@ pub fn decisions(saved: &[back_razor::Decision], norms: &[norm_from_output::Deci
     text
 }
 
-/// `loss 0.829, accuracy 69.1 %`.
+/// `loss 0.829, accuracy 69.1 %, F1 0.612`.
 pub fn score(score: &Score) -> String {
-    match score.accuracy {
+    let mut text = match score.accuracy {
         Some(accuracy) => format!("loss {:.3}, accuracy {:.1} %", score.loss, 100.0 * accuracy),
         None => format!("loss {:.5}", score.loss),
+    };
+    for (_, words, value) in score.measures.list() {
+        text += &match words.ends_with("accuracy") {
+            true => format!(", {words} {:.1} %", 100.0 * value),
+            false => format!(", {words} {value:.3}"),
+        };
+    }
+    text
+}
+
+/// Puts what was measured into an object, with `prefix` before each key.
+pub fn add_score(object: &mut Value, prefix: &str, score: Option<&Score>) {
+    object[format!("{prefix}loss")] = json!(score.map(|it| it.loss));
+    object[format!("{prefix}accuracy")] = json!(score.and_then(|it| it.accuracy));
+    for (key, _, value) in score.into_iter().flat_map(|it| it.measures.list()) {
+        object[format!("{prefix}{key}")] = json!(value);
     }
 }
 

@@ -14,6 +14,11 @@ pub const STAGE: &str = "autodiff";
 ///
 /// Only what lies between `params` and `loss` gets a cotangent: what is frozen costs neither gradient nor saved memory.
 pub fn differentiate(graph: &mut Graph, loss: Value, params: &[Value]) -> Vec<(Value, Value)> {
+    differentiate_from(graph, loss, None, params)
+}
+
+/// As [`differentiate`]; `one` is the cotangent of a loss that is made by an op that is no loss itself.
+pub fn differentiate_from(graph: &mut Graph, loss: Value, one: Option<Value>, params: &[Value]) -> Vec<(Value, Value)> {
     let forward: Vec<NodeId> = graph.phase(Phase::Forward).collect();
     let mut reached: HashSet<Value> = params.iter().copied().collect();
     for &node in &forward {
@@ -21,7 +26,7 @@ pub fn differentiate(graph: &mut Graph, loss: Value, params: &[Value]) -> Vec<(V
             reached.extend(graph.results(node));
         }
     }
-    let mut cotangents: HashMap<Value, Value> = HashMap::new();
+    let mut cotangents: HashMap<Value, Value> = one.map(|one| (loss, one)).into_iter().collect();
     for &node in forward.iter().rev() {
         let results = graph.results(node);
         let arrived: Vec<Option<Value>> = results.iter().map(|it| cotangents.get(it).copied()).collect();
@@ -92,6 +97,11 @@ impl Vjp<'_> {
         self.cotangents[result].unwrap_or_else(|| panic!("{} has no cotangent", self.graph.name(self.results[result])))
     }
 
+    /// Cotangent of a result; none for a loss that is minimized itself.
+    pub fn cotangent_if_any(&self, result: usize) -> Option<Value> {
+        self.cotangents[result]
+    }
+
     /// Whether the cotangent of operand `slot` is asked for; false where there is no such operand.
     pub fn wants(&self, slot: usize) -> bool {
         self.wanted.get(slot).copied().unwrap_or(false)
@@ -130,6 +140,11 @@ impl Vjp<'_> {
     /// Emits the node that makes the cotangent of operand `slot`.
     pub fn grad(&mut self, slot: usize, op: &str, operands: &[Value], attrs: Attrs) {
         let value = self.emit(op, operands, attrs, slot);
+        self.found[slot] = Some(value);
+    }
+
+    /// The cotangent of operand `slot` is `value`.
+    pub fn found(&mut self, slot: usize, value: Value) {
         self.found[slot] = Some(value);
     }
 

@@ -6,16 +6,16 @@ use razorc_proto::program::{self, Memory, Program, Role, Task};
 use razorc_proto::{Model, TensorError};
 
 use crate::error::{ImportError, PrepareError};
-use crate::graph::{Graph, Phase};
-use crate::import::{Imported, Weight, examples, import};
+use crate::graph::{Graph, NodeId, Phase, Value};
+use crate::import::{Imported, Source, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
-use crate::options::{Loss, OptimizerKind, Options};
+use crate::options::{self, Loss, OptimizerKind, Options};
 use crate::passes::back_razor::{self, Decision};
-use crate::passes::{self, norm_from_output};
+use crate::passes::{self, norm_from_output, slope_codes};
 use crate::prepare::prepare;
 use crate::schedule::schedule;
 use crate::sizes::{self, SizeError};
-use crate::step::{self, CLASS_WEIGHTS, StepError};
+use crate::step::{self, CLASS_WEIGHTS, Ends, ONE, StepError};
 use crate::{autodiff, report};
 
 /// A trainer, ready to be written.
@@ -41,6 +41,9 @@ pub enum CompileError {
     /// There is no head to train alone.
     #[error("--head-only needs a fresh head; add --classes N")]
     NoHead,
+    /// A fresh head has no part in the model's own loss.
+    #[error("--classes puts a fresh head on the model, which its own loss does not see; leave --loss-output out")]
+    HeadBesideLoss,
     #[error(transparent)]
     Import(#[from] ImportError),
     #[error(transparent)]
@@ -96,6 +99,18 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     Ok(Compiled { program, blobs, dense, decisions: graphs.decisions, norms: graphs.norms })
 }
 
+/// What memory the trainer would take if it saved everything whole, and what it takes; weights need no values for that.
+pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
+    let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
+    let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
+    let plan = |graph| {
+        let schedule = schedule(graph, &kept(graph, &graphs.task, false));
+        let train = Scheduled { graph, schedule: &schedule };
+        report::memory(&lower(train, eval, graphs.task.clone(), |_| None), train, eval, &graphs.dense)
+    };
+    (plan(&graphs.dense), plan(&graphs.train))
+}
+
 /// The graphs that a model becomes.
 pub fn graphs(model: &Model, options: &Options) -> Result<Graphs, CompileError> {
     staged(model, options, &mut |_, _| {})
@@ -125,10 +140,11 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     check_matches(&imported.graph, options)?;
 
     let mut eval = imported.graph.clone();
-    let output = passes::evaluation::result(&eval, imported.output);
+    let result = |it| passes::evaluation::result(&eval, it);
+    let (output, prediction) = (result(imported.output), imported.prediction.map(result));
     passes::apply(passes::EVALUATION, &mut eval, options, watch);
     passes::apply(passes::LIFTS, &mut eval, options, &mut |_, _| {});
-    let ends = step::add_loss(&mut eval, output, options)?;
+    let ends = add_ends(&mut eval, output, prediction, &imported.inputs, options)?;
     let mut task = task(&eval, &imported.inputs, &ends, options);
     let read = kept(&eval, &task, true);
     passes::dead_code::run(&mut eval, &read);
@@ -136,7 +152,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     let mut dense = imported.graph;
     passes::apply(passes::FORWARD, &mut dense, options, watch);
     passes::apply(passes::LIFTS, &mut dense, options, watch);
-    let ends = step::add_loss(&mut dense, imported.output, options)?;
+    let ends = add_ends(&mut dense, imported.output, imported.prediction, &imported.inputs, options)?;
     step::add_backward(&mut dense, ends.loss, &options.optimizer)?;
     watch(autodiff::STAGE, &dense);
     passes::apply(passes::CLEANING, &mut dense, options, watch);
@@ -147,11 +163,20 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     let norms = norm_from_output::decisions(&dense, &options.razor);
     let mut train = dense.clone();
     passes::apply(passes::SAVES, &mut train, options, watch);
-    let decisions = back_razor::decisions(&train, &options.razor, options.batch);
+    let coded = slope_codes::decisions(&train, &options.razor);
+    let mut decisions = back_razor::decisions(&train, &options.razor, options.batch);
+    for decision in &mut decisions {
+        let found = coded.iter().find(|it| it.value == decision.value);
+        found.into_iter().for_each(|it| decision.clone_from(it));
+    }
     passes::apply(passes::STEP, &mut train, options, watch);
     [&dense, &train, &eval].into_iter().try_for_each(sizes::check)?;
 
     let mut weights = imported.weights;
+    if let Some(one) = train.value(ONE) {
+        let dims = train.ty(one).dims().to_vec();
+        weights.insert(ONE.into(), Weight { dims, source: Source::Fill(1.0), initializer: None });
+    }
     if !options.class_weights.is_empty() {
         weights.insert(CLASS_WEIGHTS.into(), Weight::vector(options.class_weights.clone()));
     }
@@ -159,6 +184,15 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
 }
 
 fn prepared_import(model: &Model, options: &Options) -> Result<Imported, CompileError> {
+    let (model, options) = prepared(model, options)?;
+    Ok(import(&model, &options)?)
+}
+
+/// What is imported of a model, and with which options.
+pub(crate) fn prepared(model: &Model, options: &Options) -> Result<(Model, Options), CompileError> {
+    if 0 < options.classes && !options.loss_output.is_empty() {
+        return Err(CompileError::HeadBesideLoss);
+    }
     let prepared = prepare(model, &preparation(options))?;
     let mut options = options.clone();
     if options.head_only {
@@ -167,7 +201,21 @@ fn prepared_import(model: &Model, options: &Options) -> Result<Imported, Compile
         }
         options.train = prepared.head.iter().map(|it| globset::escape(it)).collect();
     }
-    Ok(import(&prepared.model, &options)?)
+    Ok((prepared.model, options))
+}
+
+/// The loss that was asked for, or the model's own.
+fn add_ends(
+    graph: &mut Graph,
+    output: Value,
+    prediction: Option<Value>,
+    inputs: &[Value],
+    options: &Options,
+) -> Result<Ends, StepError> {
+    match options.loss_output.is_empty() {
+        true => step::add_loss(graph, output, options),
+        false => step::own_loss(graph, output, prediction, inputs, options),
+    }
 }
 
 fn check_globs(options: &Options) -> Result<(), CompileError> {
@@ -191,35 +239,28 @@ fn check_matches(graph: &Graph, options: &Options) -> Result<(), CompileError> {
     Ok(())
 }
 
-fn task(graph: &Graph, inputs: &[crate::graph::Value], ends: &step::Ends, options: &Options) -> Task {
+fn task(graph: &Graph, inputs: &[Value], ends: &Ends, options: &Options) -> Task {
     let name = |value| graph.name(value).to_string();
+    let optional = |value: Option<Value>| value.map(name).unwrap_or_default();
     let optimizer = &options.optimizer;
     let kind = match optimizer.kind {
         OptimizerKind::Sgd => program::optimizer::Kind::Sgd,
         OptimizerKind::Adam => program::optimizer::Kind::Adam,
         OptimizerKind::AdamW => program::optimizer::Kind::Adamw,
     };
-    let loss = match options.loss {
-        Loss::CrossEntropy => program::task::Loss::CrossEntropy,
-        Loss::MeanSquaredError => program::task::Loss::MeanSquaredError,
-        Loss::BinaryCrossEntropy => program::task::Loss::BinaryCrossEntropy,
-    };
-    let classes = match options.loss {
-        Loss::CrossEntropy => graph.ty(ends.prediction).dims().last().copied().unwrap_or(0),
-        _ => 0,
-    };
-    Task {
-        loss: loss.into(),
+    let inputs = inputs.iter().copied().filter(|it| Some(*it) != ends.target);
+    let mut task = Task {
         batch: options.batch,
-        inputs: inputs.iter().map(|it| name(*it)).collect(),
-        target: name(ends.target),
-        rows: name(ends.rows),
+        bounds: inputs.clone().map(|it| bound(graph, it)).collect(),
+        inputs: inputs.map(name).collect(),
+        target: optional(ends.target),
+        rows: optional(ends.rows),
         learning_rate: "learning_rate".into(),
         step: "step".into(),
         loss_value: name(ends.loss),
-        correct: ends.correct.map(name).unwrap_or_default(),
-        prediction: name(ends.prediction),
-        classes,
+        correct: optional(ends.correct),
+        counted: optional(ends.counted),
+        prediction: optional(ends.prediction),
         optimizer: Some(program::Optimizer {
             kind: kind.into(),
             momentum: optimizer.momentum,
@@ -230,7 +271,64 @@ fn task(graph: &Graph, inputs: &[crate::graph::Value], ends: &step::Ends, option
             epsilon: optimizer.epsilon,
         }),
         ..Task::default()
+    };
+    describe(&mut task, graph, ends, options);
+    task
+}
+
+/// What the targets are, as far as the graph tells.
+fn describe(task: &mut Task, graph: &Graph, ends: &Ends, options: &Options) {
+    use program::task::{Kind, Loss as Minimized};
+    let loss = match options.loss {
+        _ if !options.loss_output.is_empty() => Minimized::Own,
+        Loss::CrossEntropy => Minimized::CrossEntropy,
+        Loss::MeanSquaredError => Minimized::MeanSquaredError,
+        Loss::MeanAbsoluteError => Minimized::MeanAbsoluteError,
+        Loss::Huber => Minimized::Huber,
+        Loss::BinaryCrossEntropy => Minimized::BinaryCrossEntropy,
+    };
+    let kind = match options.kind() {
+        // A loss of the model's own suggests nothing.
+        _ if loss == Minimized::Own && options.task.is_none() => Kind::Unspecified,
+        options::Task::Classification => Kind::Classification,
+        options::Task::TokenClassification => Kind::TokenClassification,
+        options::Task::CausalLm => Kind::CausalLm,
+        options::Task::MaskedLm => Kind::MaskedLm,
+        options::Task::Segmentation => Kind::Segmentation,
+        options::Task::Regression => Kind::Regression,
+        options::Task::MultiLabel => Kind::MultiLabel,
+    };
+    task.set_loss(loss);
+    task.set_kind(kind);
+    let readers = ends.target.map(|it| graph.readers(it)).unwrap_or_default();
+    let cross_entropy = |&(node, _): &(NodeId, usize)| graph.node(node).op.name == "softmax_cross_entropy";
+    if let Some((node, _)) = readers.into_iter().find(cross_entropy) {
+        let attrs = &graph.node(node).attrs;
+        let axis = attrs.int_or("axis", 1);
+        task.classes = graph.ty(graph.operands(node)[0]).dims()[axis as usize];
+        task.class_axis = axis as u32;
+        task.ignore_index = attrs.int_or("ignore_index", -100);
     }
+}
+
+/// The end of the whole numbers that an input may hold, where the tables that it picks from tell; 0 where they do not.
+fn bound(graph: &Graph, input: Value) -> u64 {
+    let (mut least, mut todo) = (None, vec![input]);
+    while let Some(value) = todo.pop() {
+        for (node, slot) in graph.readers(value) {
+            let (op, operands) = (graph.node(node).op.name, graph.operands(node));
+            match op {
+                "reshape" | "transpose" | "slice" | "cast" => todo.extend(graph.results(node)),
+                "gather" if slot == 1 => {
+                    let axis = graph.node(node).attrs.int_or("axis", 0) as usize;
+                    let size = graph.ty(operands[0]).dims().get(axis).copied();
+                    least = least.into_iter().chain(size).min();
+                }
+                _ => {}
+            }
+        }
+    }
+    least.unwrap_or(0)
 }
 
 fn origin(model: &Model, options: &Options) -> program::Origin {

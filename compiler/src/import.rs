@@ -16,9 +16,12 @@ mod inline;
 mod layout;
 mod linear;
 mod logic;
+mod loss;
 mod lp;
+mod math;
 mod node;
 mod norm;
+mod notes;
 mod order;
 mod pool;
 mod prediction;
@@ -30,15 +33,17 @@ mod resize;
 mod roles;
 mod row_norm;
 mod shapes;
+mod smooth;
 mod softmax;
 mod tile;
 mod versions;
 mod walk;
 mod weights;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use razorc_proto::Model;
+use razorc_proto::onnx::NodeProto;
 
 use self::facts::{Facts, analyse};
 use self::inline::{Flat, flatten};
@@ -48,12 +53,14 @@ use crate::graph::{Graph, Phase, Value};
 use crate::options::Options;
 use crate::types::Type;
 
-pub(crate) use inline::{subgraphs, subgraphs_mut, values_read};
+pub(crate) use inline::{moving, subgraphs, subgraphs_mut, values_read};
 pub use node::{At, ImportRule, Refused};
+pub(crate) use notes::{Note, Notes};
 pub(crate) use order::{label, output_name};
 pub(crate) use probe::{int_tensor, is_float, real_inputs, typed};
 pub(crate) use roles::examples;
 pub use versions::{CHECKED, OLDEST, versions};
+pub(crate) use walk::operator_refusal;
 pub use weights::{Source, Weight};
 
 pub(crate) mod rules {
@@ -69,7 +76,9 @@ pub(crate) mod rules {
     pub use super::layout::*;
     pub use super::linear::*;
     pub use super::logic::*;
+    pub use super::loss::*;
     pub use super::lp::*;
+    pub use super::math::*;
     pub use super::norm::*;
     pub use super::pool::*;
     pub use super::rearrange::*;
@@ -77,6 +86,7 @@ pub(crate) mod rules {
     pub use super::reduce::*;
     pub use super::resize::{resize, upsample};
     pub use super::row_norm::*;
+    pub use super::smooth::*;
     pub use super::softmax::*;
     pub use super::tile::*;
 }
@@ -92,25 +102,49 @@ pub struct Imported {
     /// The 1-based number of the step, f32[]; none where nothing reads it.
     pub step: Option<Value>,
     /// The prediction, batch first. A Softmax (or Sigmoid) at the model's output that the loss brings along is left out.
+    /// Or the loss, where the model's own is asked for.
     pub output: Value,
+    /// The prediction beside the model's own loss, if it has one.
+    pub prediction: Option<Value>,
 }
 
 /// Imports a (prepared) model. If the model has several outputs, the first one is what is trained.
 pub fn import(model: &Model, options: &Options) -> Result<Imported, ImportError> {
+    import_noting(model, options, &mut Notes::default())
+}
+
+/// As `import`, and notes what becomes of each node, as far as it gets.
+pub(crate) fn import_noting(model: &Model, options: &Options, notes: &mut Notes) -> Result<Imported, ImportError> {
     let opset = order::opset(model.proto())?;
+    notes.opset = opset;
     let sizes =
         Sizes { batch: Some(options.batch), bind: &options.bind, input_shapes: &options.input_shapes, other: None };
     let Flat { model, obstacles } = flatten(model, opset, &sizes)?;
     let model: &Model = &model;
-    let order = order::live_nodes(model.graph())?;
+    let roots = order::roots(model.graph(), &options.loss_output)?;
+    let order = order::live_nodes(model.graph(), &roots)?;
+    let live: HashSet<*const NodeProto> = order.iter().map(|it| std::ptr::from_ref(*it)).collect();
+    let unused = model.graph().node.iter().filter(|it| !live.contains(&std::ptr::from_ref(*it)));
+    notes.unused = unused.map(|it| it.op_type().to_string()).collect();
     let probe = probe(model, &sizes)?;
     let facts = analyse(&probe.model)?;
     let roles = roles::Roles::new(options)?;
     let walk = walk::Walk::new(model, opset, &facts, &obstacles, roles, options);
-    let mut imported = walk.run(&order).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
-    imported.output = prediction::prediction(&mut imported, options.loss);
+    let run = walk.run(&order, &roots, &mut notes.nodes);
+    let mut imported = run.map_err(|e| blame_batch(e, probe.baked, options.batch))?;
+    if options.loss_output.is_empty() {
+        imported.output = prediction::prediction(&mut imported, options);
+        prediction::sweep(&mut imported);
+        check_output(model, &imported, options.batch).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
+        return Ok(imported);
+    }
+    let is_batch =
+        |it: &Value| imported.graph.ty(*it).is_f32() && imported.graph.ty(*it).dims().first() == Some(&options.batch);
+    imported.prediction = imported.prediction.filter(is_batch);
     prediction::sweep(&mut imported);
-    check_output(model, &imported, options.batch).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
+    if imported.graph.node(imported.output.node).phase != Phase::Forward {
+        return Err(ImportError::ConstantOutput(options.loss_output.clone()));
+    }
     Ok(imported)
 }
 

@@ -41,6 +41,7 @@
 pub mod attrs;
 pub mod autodiff;
 mod compile;
+pub mod doctor;
 pub mod error;
 pub mod export;
 pub mod graph;
@@ -58,4 +59,4 @@ pub mod text;
 pub mod types;
 pub mod verify;
 
-pub use compile::{CompileError, Compiled, Graphs, compile, graphs, text_after};
+pub use compile::{CompileError, Compiled, Graphs, compile, graphs, plans, text_after};

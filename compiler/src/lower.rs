@@ -23,7 +23,8 @@ pub struct Scheduled<'a> {
 ///
 /// Training reads no predictions, so their bytes are free for the backward phase.
 pub fn kept(graph: &Graph, task: &Task, predicts: bool) -> Vec<Value> {
-    let names = [&task.loss_value, &task.correct].into_iter().chain(predicts.then_some(&task.prediction));
+    let names =
+        [&task.loss_value, &task.correct, &task.counted].into_iter().chain(predicts.then_some(&task.prediction));
     names.filter_map(|it| graph.value(it)).collect()
 }
 
@@ -189,6 +190,7 @@ fn lower_type(ty: &Type) -> program::Type {
     match ty {
         Type::Dense { dtype, dims } => program::Type::dense(lower_dtype(*dtype), dims),
         Type::Bits { dims } => program::Type::bits(dims),
+        Type::Codes { dims, bits } => program::Type::codes(dims, *bits as u32),
         Type::TopK { dims, samples, keep, values } => program::Type::topk(dims, *samples, *keep, lower_dtype(*values)),
     }
 }

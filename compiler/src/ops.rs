@@ -12,6 +12,7 @@ mod layout;
 mod linear;
 mod logic;
 mod loss;
+mod math;
 mod norm;
 mod optimizer;
 mod packing;
@@ -20,6 +21,7 @@ mod reduce;
 mod resize;
 mod row_norm;
 mod rules;
+mod smooth;
 mod softmax;
 mod source;
 
@@ -58,7 +60,7 @@ pub struct OpDef {
     pub lower: Lower,
 }
 
-/// ONNX operators, and how each becomes an op.
+/// ONNX operators, and how each becomes an op. One of another domain than ONNX's own is called `domain.Operator`.
 pub type Import = &'static [(&'static str, ImportRule)];
 
 /// How an op is differentiated.
@@ -78,6 +80,17 @@ pub enum Estimate {
     Forced,
     /// When forced, and by the published rule, which also prunes what attention and normalization save.
     Published,
+    /// As `Forced`; unless it is, a few bits may stand for the derivative that is taken at it.
+    Slope(Slope),
+}
+
+/// The derivative that a gradient op with operands dy and x multiplies dy by. Attributes are those of the gradient op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slope {
+    /// Of which it is the derivative, as op `slope_codes` calls it.
+    pub function: &'static str,
+    /// Whether the published method saves x in 16 bits.
+    pub rounded: bool,
 }
 
 /// What an op does to the batch axis.
@@ -113,6 +126,8 @@ pub static FAMILIES: &[(&str, &[OpDef])] = &[
     ("norm", norm::OPS),
     ("activation", activation::OPS),
     ("elementwise", elementwise::OPS),
+    ("math", math::OPS),
+    ("smooth", smooth::OPS),
     ("reduce", reduce::OPS),
     ("resize", resize::OPS),
     ("layout", layout::OPS),

@@ -23,8 +23,18 @@ pub struct Options {
     pub head_only: bool,
     /// Give every node that reads a shared weight its own copy.
     pub untie_shared: bool,
+    /// What the model predicts; none: what the loss suggests.
+    pub task: Option<Task>,
     /// What is minimized.
     pub loss: Loss,
+    /// Where the Huber loss turns from a square into a line.
+    pub huber_delta: f64,
+    /// Class index that counts nothing; none: that of the task.
+    pub ignore_index: Option<i64>,
+    /// Value of the model that is minimized instead of `loss`; empty: none.
+    pub loss_output: String,
+    /// Input of the model that is fed the targets of `loss_output`; empty: the one that is called like labels.
+    pub target_input: String,
     /// Share of the target spread over all classes, for cross entropy.
     pub label_smoothing: f64,
     /// Weight of each class in cross entropy; empty: all one.
@@ -45,13 +55,85 @@ pub struct Options {
     pub seed: u64,
 }
 
+/// What a model predicts: decides the shape of the targets, how data is read and what is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Scores `[B,C]`, a class for each row.
+    Classification,
+    /// Scores `[B,T,C]`, a class for each token.
+    TokenClassification,
+    /// Scores `[B,T,V]`, of the token that comes next.
+    CausalLm,
+    /// Scores `[B,T,V]`, of the tokens that were masked.
+    MaskedLm,
+    /// Scores `[B,C,H,W]`, a class for each pixel.
+    Segmentation,
+    /// Numbers.
+    Regression,
+    /// Scores of labels that do not exclude each other.
+    MultiLabel,
+}
+
+impl Task {
+    /// Axis of the classes in scores of this rank; none where targets are no class indices or the rank does not fit.
+    pub fn class_axis(self, rank: usize) -> Option<usize> {
+        match self {
+            Task::Classification => (rank == 2).then_some(1),
+            Task::TokenClassification | Task::CausalLm | Task::MaskedLm => (3 <= rank).then(|| rank - 1),
+            Task::Segmentation => (3 <= rank).then_some(1),
+            Task::Regression | Task::MultiLabel => None,
+        }
+    }
+
+    /// What it is called on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Task::Classification => "classification",
+            Task::TokenClassification => "token-classification",
+            Task::CausalLm => "causal-lm",
+            Task::MaskedLm => "masked-lm",
+            Task::Segmentation => "segmentation",
+            Task::Regression => "regression",
+            Task::MultiLabel => "multi-label",
+        }
+    }
+
+    /// What its predictions must be, and what to type if they are not.
+    pub fn wants(self) -> &'static str {
+        match self {
+            Task::Classification => {
+                "and classification needs [batch, classes]; `--task segmentation` takes [batch, classes, height, width], and `--task token-classification`, `causal-lm` or `masked-lm` [batch, tokens, classes]"
+            }
+            Task::TokenClassification | Task::CausalLm | Task::MaskedLm => {
+                "and the task needs [batch, tokens, classes]; choose another `--task`"
+            }
+            Task::Segmentation => "and segmentation needs [batch, classes, height, width]; choose another `--task`",
+            Task::Regression | Task::MultiLabel => "which does not fit; choose another `--task`",
+        }
+    }
+
+    /// Whether targets are class indices.
+    pub fn has_classes(self) -> bool {
+        !matches!(self, Task::Regression | Task::MultiLabel)
+    }
+
+    /// The class index that counts nothing, unless another one is asked for. Masks are bytes, the rest follows PyTorch.
+    pub fn ignore_index(self) -> i64 {
+        if self == Task::Segmentation { 255 } else { -100 }
+    }
+}
+
 /// What is minimized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// Between scores `[B,C]` and class indices.
+    /// Between scores and class indices.
     CrossEntropy,
     /// Between the output and a target of its shape.
     MeanSquaredError,
+    /// As `MeanSquaredError`.
+    MeanAbsoluteError,
+    /// As `MeanSquaredError`: squares near the target, lines farther away.
+    Huber,
     /// Between scores and targets of 0 to 1, each element apart.
     BinaryCrossEntropy,
 }
@@ -106,6 +188,8 @@ pub struct Razor {
     pub ends: bool,
     /// Prune what smooth activations and normalization read.
     pub smooth: bool,
+    /// Bits of a smooth activation's slope that are saved instead of its input: 2 to 4; 0 saves the input whole.
+    pub slope_bits: u64,
     /// The published mask rule (all ties kept, f32), for comparison; nothing is packed.
     pub reference: bool,
     /// Compute gradients of normalization from its exact input, never from its pruned output.
@@ -155,6 +239,17 @@ impl fmt::Display for Sparsity {
     }
 }
 
+impl Options {
+    /// What the model predicts.
+    pub fn kind(&self) -> Task {
+        self.task.unwrap_or(match self.loss {
+            Loss::CrossEntropy => Task::Classification,
+            Loss::BinaryCrossEntropy => Task::MultiLabel,
+            Loss::MeanSquaredError | Loss::MeanAbsoluteError | Loss::Huber => Task::Regression,
+        })
+    }
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {
@@ -165,7 +260,12 @@ impl Default for Options {
             head_at: String::new(),
             head_only: false,
             untie_shared: false,
+            task: None,
             loss: Loss::CrossEntropy,
+            huber_delta: 1.0,
+            ignore_index: None,
+            loss_output: String::new(),
+            target_input: String::new(),
             label_smoothing: 0.0,
             class_weights: vec![],
             optimizer: Optimizer::default(),
@@ -200,6 +300,7 @@ impl Default for Razor {
             values: DType::F16,
             ends: false,
             smooth: false,
+            slope_bits: 3,
             reference: false,
             exact_norm: false,
         }

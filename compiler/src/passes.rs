@@ -14,10 +14,12 @@ pub mod norm_from_output;
 mod pattern;
 pub mod rebuild_views;
 pub mod samples;
+pub mod slope_codes;
 pub mod sparse_rows;
 
 use crate::graph::{Graph, Value};
 use crate::options::Options;
+use crate::step::OWN_LOSS;
 use crate::verify::verify;
 
 /// A rewrite, and the name that the command line and tests call it by.
@@ -67,9 +69,11 @@ pub const CLEANING: &[Pass] = &[
 pub const SAVES: &[Pass] =
     &[Pass { name: "norm-from-output", run: |graph, options| norm_from_output::run(graph, &options.razor) }];
 
-/// Passes over the whole step that prune what is saved, and what comes after, in order.
-pub const STEP: &[Pass] =
-    &[Pass { name: "back-razor", run: |graph, options| back_razor::run(graph, &options.razor, options.batch) }];
+/// Passes over the whole step that make less of what is saved, and what comes after, in order.
+pub const STEP: &[Pass] = &[
+    Pass { name: "slope-codes", run: |graph, options| slope_codes::run(graph, &options.razor) },
+    Pass { name: "back-razor", run: |graph, options| back_razor::run(graph, &options.razor, options.batch) },
+];
 
 /// Passes that make the evaluation graph of a forward phase.
 pub const EVALUATION: &[Pass] = &[Pass { name: "evaluation", run: |graph, _| evaluation::run(graph) }];
@@ -119,5 +123,5 @@ pub(crate) fn apply(passes: &[Pass], graph: &mut Graph, options: &Options, watch
 
 /// What the caller of a step reads.
 fn ends(graph: &Graph) -> Vec<Value> {
-    ["loss", "correct"].iter().filter_map(|it| graph.value(it)).collect()
+    ["loss", OWN_LOSS, "correct"].iter().filter_map(|it| graph.value(it)).collect()
 }

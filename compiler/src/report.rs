@@ -97,7 +97,7 @@ fn module(graph: &Graph, node: NodeId) -> Option<Module> {
         ("batch_norm", _) => Module { temporary: 4 * n, saved: if trained { 4 * n } else { 0 } },
         // Its masks are not counted.
         ("dropout", _) => return None,
-        (_, "activation") => {
+        (_, "activation" | "smooth") => {
             let has_mask = results.iter().any(|it| matches!(graph.ty(*it), Type::Bits { .. }));
             Module { temporary: 4 * n, saved: if has_mask { n.div_ceil(8) } else { 4 * n } }
         }

@@ -4,34 +4,47 @@ use crate::attrs::Attrs;
 use crate::autodiff;
 use crate::graph::{Graph, Phase, Value};
 use crate::ops;
-use crate::options::{Loss, Optimizer, OptimizerKind, Options};
+use crate::options::{Loss, Optimizer, OptimizerKind, Options, Task};
 use crate::types::{DType, Type};
 
 /// Values that the caller of a step fills or reads, apart from the model's own inputs.
 #[derive(Debug, Clone)]
 pub struct Ends {
-    /// Class indices `i64[B]`, or f32 of the prediction's shape.
-    pub target: Value,
-    /// Weight of each row in the loss, `f32[B]`.
-    pub rows: Value,
-    /// What the model says.
-    pub prediction: Value,
+    /// Class indices, i64 of the prediction's shape without the axis of the classes, or f32 of the prediction's shape.
+    /// None where the model computes its own loss without targets.
+    pub target: Option<Value>,
+    /// Weight of each row in the loss, `f32[B]`; none where the model computes its own loss.
+    pub rows: Option<Value>,
+    /// What the model says; none where it only says its loss.
+    pub prediction: Option<Value>,
     /// Scalar.
     pub loss: Value,
-    /// Count of right rows, a scalar; none where right has no meaning.
+    /// Weight of what was right, a scalar; none where right has no meaning.
     pub correct: Option<Value>,
+    /// Weight of all that was counted, a scalar; none where `correct` is.
+    pub counted: Option<Value>,
 }
 
 /// Why a model's output does not fit a loss.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StepError {
-    /// Cross entropy needs `[B,C]`.
-    #[error("cross entropy needs an output of [batch, classes], `{name}` is {ty}; choose another --loss")]
+    /// The axis of the classes cannot be told, or is not there.
+    #[error("the output `{name}` is {ty}, {}", .task.wants())]
     NotScores {
         /// Of the output.
         name: String,
         /// Of the output.
         ty: String,
+        /// What it was taken for.
+        task: Task,
+    },
+    /// A loss for other targets than those of the task.
+    #[error("the task {} cannot have the loss {loss:?}; leave `--loss` or `--task` out", .task.word())]
+    OtherLoss {
+        /// Asked for.
+        task: Task,
+        /// Asked for.
+        loss: Loss,
     },
     /// One weight is needed for each class.
     #[error("--class-weights has {found} entries, the model has {classes} classes; give one for each")]
@@ -51,6 +64,22 @@ pub enum StepError {
         /// Asked for.
         batch: u64,
     },
+    /// Minimizing needs one number.
+    #[error("the loss `{name}` is {ty} and must be one number; name a mean or a sum with `--loss-output`")]
+    NotANumber {
+        /// Of the loss.
+        name: String,
+        /// Of the loss.
+        ty: String,
+    },
+    /// No input for targets.
+    #[error("`{name}` is no input that the loss reads; the model's inputs are {}", .inputs.join(", "))]
+    NoTarget {
+        /// Asked for.
+        name: String,
+        /// Of the model.
+        inputs: Vec<String>,
+    },
     /// Nothing to do.
     #[error("nothing is trained: the loss depends on none of the weights that --train and --freeze leave")]
     NothingTrained,
@@ -58,51 +87,108 @@ pub enum StepError {
 
 /// Name of the class weights in the graph and among the weights.
 pub const CLASS_WEIGHTS: &str = "razorc.class_weights";
+/// Name of a loss that the model computes.
+pub const OWN_LOSS: &str = "razorc.loss";
+/// Name of the cotangent of a loss that the model computes, a one, in the graph and among the weights.
+pub const ONE: &str = "razorc.one";
 
-/// Adds targets, loss and count of right rows behind `prediction`.
+/// What inputs for targets are called, in the order in which they are looked for.
+const TARGETS: [&str; 6] = ["labels", "label", "targets", "target", "y", "y_true"];
+
+/// Adds targets, loss and count of what is right behind `prediction`.
 pub fn add_loss(graph: &mut Graph, prediction: Value, options: &Options) -> Result<Ends, StepError> {
-    let ty = graph.ty(prediction).clone();
+    let (ty, task, loss) = (graph.ty(prediction).clone(), options.kind(), options.loss);
     let name = graph.name(prediction).to_string();
     if ty.dims().first() != Some(&options.batch) {
         return Err(StepError::NotABatch { name, ty: ty.to_string(), batch: options.batch });
     }
-    let (target_ty, op, right) = match options.loss {
-        Loss::CrossEntropy => {
-            let &[_, classes] = ty.dims() else {
-                return Err(StepError::NotScores { name, ty: ty.to_string() });
-            };
-            let found = options.class_weights.len();
-            if found != 0 && found as u64 != classes {
-                return Err(StepError::ClassWeights { found, classes });
-            }
-            (Type::dense(DType::I64, &[options.batch]), "softmax_cross_entropy", Some("argmax"))
-        }
-        Loss::MeanSquaredError => (ty.clone(), "mse", None),
-        Loss::BinaryCrossEntropy => (ty.clone(), "bce_with_logits", Some("threshold")),
+    let classes = loss == Loss::CrossEntropy;
+    if classes != task.has_classes() || (task == Task::MultiLabel) != (loss == Loss::BinaryCrossEntropy) {
+        return Err(StepError::OtherLoss { task, loss });
+    }
+    if classes {
+        return cross_entropy(graph, prediction, options);
+    }
+    let (op, attrs) = match loss {
+        Loss::BinaryCrossEntropy => ("bce_with_logits", Attrs::new()),
+        Loss::MeanAbsoluteError => ("mae", Attrs::new()),
+        Loss::Huber => ("huber", Attrs::new().with("delta", options.huber_delta)),
+        _ => ("mse", Attrs::new()),
     };
-    let target = graph.declare("input", "target", target_ty);
+    let target = graph.declare("input", "target", ty);
+    let rows = graph.declare("input", "rows", Type::f32(&[options.batch]));
+    let operands = [prediction, target, rows];
+    let loss = append(graph, op, &operands, attrs, "loss");
+    let kind = || Attrs::new().with("kind", "threshold").with("axis", 1).with("ignore_index", -100);
+    let correct = (op == "bce_with_logits").then(|| append(graph, "correct", &operands, kind(), "correct"));
+    Ok(ends(prediction, target, rows, loss, correct))
+}
+
+fn cross_entropy(graph: &mut Graph, prediction: Value, options: &Options) -> Result<Ends, StepError> {
+    let (ty, task) = (graph.ty(prediction).clone(), options.kind());
+    let Some(axis) = task.class_axis(ty.rank()) else {
+        let name = graph.name(prediction).to_string();
+        return Err(StepError::NotScores { name, ty: ty.to_string(), task });
+    };
+    let mut positions = ty.dims().to_vec();
+    let classes = positions.remove(axis);
+    let found = options.class_weights.len();
+    if found != 0 && found as u64 != classes {
+        return Err(StepError::ClassWeights { found, classes });
+    }
+    let target = graph.declare("input", "target", Type::dense(DType::I64, &positions));
     let rows = graph.declare("input", "rows", Type::f32(&[options.batch]));
     let mut operands = vec![prediction, target, rows];
-    let mut attrs = Attrs::new();
-    if options.loss == Loss::CrossEntropy {
-        attrs = attrs.with("label_smoothing", options.label_smoothing);
-        if !options.class_weights.is_empty() {
-            let ty = Type::f32(&[options.class_weights.len() as u64]);
-            operands.push(graph.declare("frozen", CLASS_WEIGHTS, ty));
-        }
+    let ignore = options.ignore_index.unwrap_or(task.ignore_index());
+    let attrs = Attrs::new().with("axis", axis as i64).with("ignore_index", ignore);
+    if found != 0 {
+        operands.push(graph.declare("frozen", CLASS_WEIGHTS, Type::f32(&[classes])));
     }
-    let loss = append(graph, Phase::Forward, op, &operands, attrs, "loss");
-    let correct = right.map(|kind| {
-        let attrs = Attrs::new().with("kind", kind);
-        append(graph, Phase::Forward, "correct", &[prediction, target, rows], attrs, "correct")
-    });
-    Ok(Ends { target, rows, prediction, loss, correct })
+    let whole = attrs.clone().with("label_smoothing", options.label_smoothing).with("reduction", "mean");
+    let loss = append(graph, "softmax_cross_entropy", &operands, whole, "loss");
+    let correct = append(graph, "correct", &operands[..3], attrs.with("kind", "argmax"), "correct");
+    Ok(ends(prediction, target, rows, loss, Some(correct)))
+}
+
+fn ends(prediction: Value, target: Value, rows: Value, loss: Value, correct: Option<Value>) -> Ends {
+    let counted = correct.map(|it| Value { result: 1, ..it });
+    Ends { target: Some(target), rows: Some(rows), prediction: Some(prediction), loss, correct, counted }
+}
+
+/// The ends of a model that computes its own `loss`.
+pub fn own_loss(
+    graph: &mut Graph,
+    loss: Value,
+    prediction: Option<Value>,
+    inputs: &[Value],
+    options: &Options,
+) -> Result<Ends, StepError> {
+    let ty = graph.ty(loss).clone();
+    if !ty.is_f32() || ty.elements() != 1 {
+        return Err(StepError::NotANumber { name: graph.name(loss).into(), ty: ty.to_string() });
+    }
+    let named = |graph: &Graph, name: &str| inputs.iter().copied().find(|it| graph.name(*it) == name);
+    let target = match options.target_input.as_str() {
+        "" => TARGETS.iter().find_map(|it| named(graph, it)),
+        name => Some(named(graph, name).ok_or_else(|| {
+            let inputs = inputs.iter().map(|it| graph.name(*it).to_string()).collect();
+            StepError::NoTarget { name: name.into(), inputs }
+        })?),
+    };
+    // A view of a name that passes know.
+    let loss = append(graph, "reshape", &[loss], Attrs::new().with("shape", &[][..] as &[u64]), OWN_LOSS);
+    Ok(Ends { target, rows: None, prediction, loss, correct: None, counted: None })
 }
 
 /// Adds the backward phase and the updates; returns the number of weights that are trained.
 pub fn add_backward(graph: &mut Graph, loss: Value, optimizer: &Optimizer) -> Result<usize, StepError> {
     let params = graph.declared("param");
-    let gradients = autodiff::differentiate(graph, loss, &params);
+    // A loss that is made by an op that is no loss itself needs a cotangent to start from.
+    let loss = graph.root(loss);
+    let is_loss = ops::family(graph.node(loss.node).op) == "loss";
+    let ty = graph.ty(loss).clone();
+    let one = (!is_loss).then(|| graph.declare("frozen", ONE, ty));
+    let gradients = autodiff::differentiate_from(graph, loss, one, &params);
     if gradients.is_empty() {
         return Err(StepError::NothingTrained);
     }
@@ -148,8 +234,9 @@ fn update(graph: &mut Graph, param: Value, gradient: Value, lr: Value, step: Opt
         .unwrap_or_else(|e| panic!("the update of {name}: {e}"));
 }
 
-fn append(graph: &mut Graph, phase: Phase, op: &str, operands: &[Value], attrs: Attrs, name: &str) -> Value {
-    let node =
-        graph.add(phase, ops::get(op), operands, attrs, name).unwrap_or_else(|e| panic!("{op} makes {name}: {e}"));
+fn append(graph: &mut Graph, op: &str, operands: &[Value], attrs: Attrs, name: &str) -> Value {
+    let node = graph
+        .add(Phase::Forward, ops::get(op), operands, attrs, name)
+        .unwrap_or_else(|e| panic!("{op} makes {name}: {e}"));
     Value { node, result: 0 }
 }

@@ -31,6 +31,13 @@ pub enum Type {
         /// Sizes of the axes.
         dims: Vec<u64>,
     },
+    /// A small number for each element of a dense f32 tensor.
+    Codes {
+        /// Of that tensor.
+        dims: Vec<u64>,
+        /// Of each number: 2 to 4.
+        bits: u64,
+    },
     /// A pruned, packed copy of a dense f32 tensor: a bitmap and `keep` values for each sample.
     TopK {
         /// Of the tensor that was compressed.
@@ -92,7 +99,7 @@ impl Type {
     /// Sizes of the axes; of a packed copy, those of the tensor that was compressed.
     pub fn dims(&self) -> &[u64] {
         match self {
-            Type::Dense { dims, .. } | Type::Bits { dims } | Type::TopK { dims, .. } => dims,
+            Type::Dense { dims, .. } | Type::Bits { dims } | Type::Codes { dims, .. } | Type::TopK { dims, .. } => dims,
         }
     }
 
@@ -116,6 +123,7 @@ impl Type {
         match self {
             Type::Dense { dtype, .. } => self.elements().saturating_mul(dtype.width()),
             Type::Bits { .. } => self.elements().div_ceil(64) * 8,
+            Type::Codes { bits, .. } => (self.elements().div_ceil(64) * 8).saturating_mul(*bits),
             Type::TopK { samples, keep, values, .. } => {
                 let words = (self.elements() / (*samples).max(1)).div_ceil(64);
                 samples.saturating_mul((words * 8).saturating_add(keep.saturating_mul(values.width())))
@@ -138,6 +146,7 @@ impl fmt::Display for Type {
         match self {
             Type::Dense { dtype, .. } => write!(f, "{dtype}[{dims}]"),
             Type::Bits { .. } => write!(f, "bits[{dims}]"),
+            Type::Codes { bits, .. } => write!(f, "codes<f32[{dims}], bits={bits}>"),
             Type::TopK { samples, keep, values, .. } => {
                 write!(f, "topk<f32[{dims}], samples={samples}, keep={keep}, values={values}>")
             }

@@ -27,7 +27,13 @@ impl Type {
             samples,
             keep,
             values: values.into(),
+            ..Type::default()
         }
+    }
+
+    /// A number of so many bits for each element of an f32 tensor of `dims`.
+    pub fn codes(dims: &[u64], bits: u32) -> Type {
+        Type { kind: Kind::Codes.into(), dtype: DType::F32.into(), dims: dims.to_vec(), bits, ..Type::default() }
     }
 
     /// Elements of the tensor (for topk: of the one that was compressed); none where they overflow.
@@ -41,6 +47,8 @@ impl Type {
         match Kind::try_from(self.kind).ok()? {
             Kind::Dense => elements.checked_mul(DType::try_from(self.dtype).ok()?.width()?),
             Kind::Bits => elements.div_ceil(64).checked_mul(8),
+            Kind::Codes if !(2..=4).contains(&self.bits) => None,
+            Kind::Codes => elements.div_ceil(64).checked_mul(8 * u64::from(self.bits)),
             Kind::Topk => {
                 let n = elements.checked_div(self.samples)?;
                 let values = DType::try_from(self.values).ok()?;

@@ -31,6 +31,9 @@ pub enum TypeError {
     /// A pruned copy that keeps nothing, or more than there is.
     #[error("keeps {0} values of each sample, which must be 1 to the sample's elements")]
     Keep(u64),
+    /// Codes of too few or too many bits.
+    #[error("codes of {0} bits, and 2 to 4 are possible")]
+    Bits(u32),
 }
 
 /// An instruction that no kernel can run.

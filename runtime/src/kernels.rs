@@ -4,9 +4,13 @@ use razorc_proto::program::Attr;
 
 use crate::error::KernelError;
 use crate::types::Type;
+use binary::Operator;
 use call::Call;
+use unary::{Function, Smooth};
 
+pub mod activation;
 pub mod attention;
+pub mod binary;
 mod call;
 pub mod conv;
 pub mod elementwise;
@@ -25,8 +29,10 @@ pub mod reduce;
 pub mod resize;
 pub mod row_norm;
 pub mod rows;
+pub mod slope;
 pub mod softmax;
 mod strides;
+pub mod unary;
 pub mod volume;
 mod window;
 
@@ -72,6 +78,13 @@ pub enum Kernel {
     Mul(elementwise::Broadcast),
     Div(elementwise::Broadcast),
     Scale(elementwise::Scale),
+    Unary(unary::Unary),
+    UnaryGrad(unary::UnaryGrad),
+    Binary(binary::Binary),
+    SlopeCodes(slope::Slopes),
+    ScaleByCodes(slope::Slopes),
+    /// `thresholded_relu` and `shrink`.
+    Gap(activation::Gap),
     MaskedScale(elementwise::MaskedScale),
     Dropout(elementwise::Dropout),
     /// `reduce_to`, `reduce_sum` and `reduce_mean`.
@@ -102,7 +115,6 @@ pub enum Kernel {
     Select(logic::Select),
     /// `add`, `sub`, `mul`, `div` and `mod` of integers.
     Integer(logic::Integer),
-    Mod(logic::Mod),
     /// `reduce_max`, `reduce_min`, `reduce_prod`, and `reduce_sum` of integers.
     Fold(fold::Fold),
     ReduceProdGrad(reduce::Reduce),
@@ -117,6 +129,10 @@ pub enum Kernel {
     SoftmaxCrossEntropyGrad(loss::CrossEntropy),
     Mse(loss::Elementwise),
     MseGrad(loss::Elementwise),
+    Mae(loss::Elementwise),
+    MaeGrad(loss::Elementwise),
+    Huber(loss::Huber),
+    HuberGrad(loss::Huber),
     BceWithLogits(loss::Elementwise),
     BceWithLogitsGrad(loss::Elementwise),
     Correct(loss::Correct),
@@ -217,6 +233,7 @@ const RESIZE_GRAD: &[&str] = &[
 ];
 const LRN: &[&str] = &["size", "alpha", "beta", "bias"];
 const ATTENTION: &[&str] = &["scale", "causal", "safe"];
+const CROSS_ENTROPY: &[&str] = &["axis", "ignore_index", "label_smoothing", "reduction"];
 const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay"];
 
 /// Every op: its name, the attrs that it has (all of them, and no others), and how an instruction is checked.
@@ -260,6 +277,53 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("mul", &[], elementwise::mul),
     ("div", &[], elementwise::div),
     ("scale", &["factor"], elementwise::scale),
+    ("shift", &["offset"], unary::shift),
+    ("power", &["exponent"], unary::power),
+    ("reciprocal", &[], |call| unary::unary(call, Function::Reciprocal)),
+    ("exp", &[], |call| unary::unary(call, Function::Exp)),
+    ("log", &[], |call| unary::unary(call, Function::Log)),
+    ("sqrt", &[], |call| unary::unary(call, Function::Sqrt)),
+    ("abs", &[], |call| unary::unary(call, Function::Abs)),
+    ("sign", &[], |call| unary::unary(call, Function::Sign)),
+    ("floor", &[], |call| unary::unary(call, Function::Floor)),
+    ("ceil", &[], |call| unary::unary(call, Function::Ceil)),
+    ("round", &[], |call| unary::unary(call, Function::Round)),
+    ("sin", &[], |call| unary::unary(call, Function::Sin)),
+    ("cos", &[], |call| unary::unary(call, Function::Cos)),
+    ("tan", &[], |call| unary::unary(call, Function::Tan)),
+    ("asin", &[], |call| unary::unary(call, Function::Asin)),
+    ("acos", &[], |call| unary::unary(call, Function::Acos)),
+    ("atan", &[], |call| unary::unary(call, Function::Atan)),
+    ("sinh", &[], |call| unary::unary(call, Function::Sinh)),
+    ("cosh", &[], |call| unary::unary(call, Function::Cosh)),
+    ("asinh", &[], |call| unary::unary(call, Function::Asinh)),
+    ("acosh", &[], |call| unary::unary(call, Function::Acosh)),
+    ("atanh", &[], |call| unary::unary(call, Function::Atanh)),
+    ("erf", &[], |call| unary::unary(call, Function::Erf)),
+    ("silu", &[], |call| unary::unary(call, Function::Smooth(Smooth::Silu))),
+    ("silu_grad", &[], |call| unary::grad(call, Smooth::Silu)),
+    ("mish", &[], |call| unary::unary(call, Function::Smooth(Smooth::Mish))),
+    ("mish_grad", &[], |call| unary::grad(call, Smooth::Mish)),
+    ("softplus", &[], |call| unary::unary(call, Function::Smooth(Smooth::Softplus))),
+    ("softplus_grad", &[], |call| unary::grad(call, Smooth::Softplus)),
+    ("softsign", &[], |call| unary::unary(call, Function::Smooth(Smooth::Softsign))),
+    ("softsign_grad", &[], |call| unary::grad(call, Smooth::Softsign)),
+    ("gelu", &["approximate"], unary::gelu),
+    ("gelu_grad", &["approximate"], unary::gelu_grad),
+    ("elu", &["alpha"], unary::elu),
+    ("elu_grad", &["alpha"], unary::elu_grad),
+    ("thresholded_relu", &["alpha"], activation::thresholded_relu),
+    ("shrink", &["lambda", "bias"], activation::shrink),
+    ("pow", &[], |call| binary::binary(call, Operator::Pow)),
+    ("max", &[], |call| binary::binary(call, Operator::Max)),
+    ("min", &[], |call| binary::binary(call, Operator::Min)),
+    ("round_f16", &[], |call| unary::unary(call, Function::RoundF16)),
+    ("slope_codes", &["function", "bits", "alpha", "approximate"], slope::slope_codes),
+    ("scale_by_codes", &["function", "alpha", "approximate"], slope::scale_by_codes),
+    ("max_share", &[], |call| binary::binary(call, Operator::MaxShare)),
+    ("fmod", &[], |call| binary::binary(call, Operator::Fmod)),
+    ("pow_base_slope", &[], |call| binary::binary(call, Operator::PowBaseSlope)),
+    ("pow_exponent_slope", &[], |call| binary::binary(call, Operator::PowExponentSlope)),
     ("masked_scale", &["on", "off"], elementwise::masked_scale),
     ("dropout", &["ratio", "seed"], elementwise::dropout),
     ("reduce_to", &["shape"], reduce::reduce_to),
@@ -304,13 +368,17 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("softmax_grad", &["axis"], softmax::softmax_grad),
     ("log_softmax", &["axis"], softmax::log_softmax),
     ("log_softmax_grad", &["axis"], softmax::log_softmax_grad),
-    ("softmax_cross_entropy", &["label_smoothing"], loss::softmax_cross_entropy),
-    ("softmax_cross_entropy_grad", &["label_smoothing"], loss::softmax_cross_entropy_grad),
+    ("softmax_cross_entropy", CROSS_ENTROPY, loss::softmax_cross_entropy),
+    ("softmax_cross_entropy_grad", CROSS_ENTROPY, loss::softmax_cross_entropy_grad),
     ("mse", &[], loss::mse),
     ("mse_grad", &[], loss::mse_grad),
+    ("mae", &[], loss::mae),
+    ("mae_grad", &[], loss::mae_grad),
+    ("huber", &["delta"], loss::huber),
+    ("huber_grad", &["delta"], loss::huber_grad),
     ("bce_with_logits", &[], loss::bce_with_logits),
     ("bce_with_logits_grad", &[], loss::bce_with_logits_grad),
-    ("correct", &["kind"], loss::correct),
+    ("correct", &["kind", "axis", "ignore_index"], loss::correct),
     ("compress", &[], pack::compress),
     ("decompress", &[], pack::decompress),
     ("mask_topk", &["sparsity_ppm", "samples"], pack::mask_topk),

@@ -84,21 +84,24 @@ pub struct Instruction {
 /// What the trainer fills before a sequence runs, and reads after it.
 #[derive(Clone, Debug)]
 pub struct Ports {
-    /// The model's inputs, f32, in the order of the task.
+    /// The model's inputs, f32 or i64, in the order of the task.
     pub inputs: Vec<Place>,
-    /// Class indices, i64`[batch]`, or f32 of the prediction's shape.
-    pub target: Place,
-    /// Weight of each row in the loss, f32`[batch]`.
-    pub rows: Place,
+    /// Class indices, i64 of the prediction's shape without the axis of the classes, or f32 of the prediction's shape.
+    /// Where the model computes its own loss: whatever it compares with, absent if that is nothing.
+    pub target: Option<Place>,
+    /// Weight of each row in the loss, f32`[batch]`; absent where the model computes its own loss.
+    pub rows: Option<Place>,
     /// f32`[]`; absent in the eval sequence, or where nothing is trained.
     pub learning_rate: Option<Place>,
     /// 1-based number of the step, f32`[]`; absent where nothing reads it.
     pub step: Option<Place>,
     /// f32`[]`.
     pub loss: Place,
-    /// Weighted count of right rows, f32`[]`; absent where it has no meaning.
+    /// Weight of what is right, f32`[]`; absent where it has no meaning.
     pub correct: Option<Place>,
-    /// f32`[batch, ..]`; always there in the eval sequence.
+    /// Weight of all that counts, f32`[]`; absent where that is the rows.
+    pub counted: Option<Place>,
+    /// f32`[batch, ..]`; in the eval sequence absent only where the model computes its own loss.
     pub prediction: Option<Place>,
 }
 
@@ -267,13 +270,13 @@ impl Instruction {
 impl Ports {
     /// What is written before step 0.
     pub fn filled(&self) -> impl Iterator<Item = Place> {
-        let scalars = [Some(self.target), Some(self.rows), self.learning_rate, self.step];
+        let scalars = [self.target, self.rows, self.learning_rate, self.step];
         self.inputs.iter().copied().chain(scalars.into_iter().flatten())
     }
 
     /// What is read after the last step.
     pub fn read(&self) -> impl Iterator<Item = Place> {
-        [Some(self.loss), self.correct, self.prediction].into_iter().flatten()
+        [Some(self.loss), self.correct, self.counted, self.prediction].into_iter().flatten()
     }
 }
 

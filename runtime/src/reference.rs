@@ -6,9 +6,11 @@ use crate::kernels::Kernel;
 use crate::program::{Home, Instruction, Program, Sequence, Value};
 
 mod attention;
+mod binary;
 mod conv;
 mod elementwise;
 mod fold;
+pub(crate) mod function;
 mod index;
 mod layout;
 mod linear;
@@ -27,6 +29,7 @@ mod softmax;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod unary;
 mod volume;
 
 use tensor::Args;
@@ -190,6 +193,12 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Mul(it) => vec![elementwise::binary(it, args, |a, b| a * b)],
         Kernel::Div(it) => vec![elementwise::binary(it, args, |a, b| a / b)],
         Kernel::Scale(it) => vec![elementwise::scale(it, args)],
+        Kernel::Unary(it) => vec![unary::unary(it, args)],
+        Kernel::UnaryGrad(it) => vec![unary::grad(it.function, args)],
+        Kernel::Binary(it) => vec![binary::binary(it, args)],
+        Kernel::SlopeCodes(it) => vec![unary::slope_codes(it, args)],
+        Kernel::ScaleByCodes(it) => vec![unary::scale_by_codes(it, args)],
+        Kernel::Gap(it) => unary::gap(it, args),
         Kernel::MaskedScale(it) => vec![elementwise::masked_scale(it, args)],
         Kernel::Dropout(it) => elementwise::dropout(it, args),
         Kernel::Reduce(it) => vec![reduce::reduce(it, args)],
@@ -210,7 +219,6 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Where(it) => vec![logic::choose(it, args)],
         Kernel::Select(it) => vec![logic::select(it, args)],
         Kernel::Integer(it) => vec![logic::integer(it, args)],
-        Kernel::Mod(it) => vec![logic::modulo(it, args)],
         Kernel::Fold(it) => vec![fold::fold(it, args)],
         Kernel::ReduceProdGrad(it) => vec![fold::reduce_prod_grad(it, args)],
         Kernel::Cumsum(it) => vec![fold::cumsum(it, args)],
@@ -224,9 +232,13 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::SoftmaxCrossEntropyGrad(it) => vec![loss::softmax_cross_entropy_grad(it, args)],
         Kernel::Mse(it) => vec![loss::mse(it, args)],
         Kernel::MseGrad(it) => vec![loss::mse_grad(it, args)],
+        Kernel::Mae(it) => vec![loss::mae(it, args)],
+        Kernel::MaeGrad(it) => vec![loss::mae_grad(it, args)],
+        Kernel::Huber(it) => vec![loss::huber(it, args)],
+        Kernel::HuberGrad(it) => vec![loss::huber_grad(it, args)],
         Kernel::BceWithLogits(it) => vec![loss::bce_with_logits(it, args)],
         Kernel::BceWithLogitsGrad(it) => vec![loss::bce_with_logits_grad(it, args)],
-        Kernel::Correct(it) => vec![loss::correct(it, args)],
+        Kernel::Correct(it) => loss::correct(it, args),
         Kernel::Compress(it) => vec![pack::compress(it, args)],
         Kernel::Decompress(it) => vec![pack::decompress(it, args)],
         Kernel::MaskTopk(it) => vec![pack::mask_topk(it, args)],

@@ -14,7 +14,7 @@ use razorc_proto::program::{Preprocess, Progress};
 
 use crate::data::{Dataset, Loader, Order, Transform};
 use crate::memory::Footprint;
-use crate::metrics::{Score, StepStats, Tally, median};
+use crate::metrics::{Measure, Score, StepStats, Tally, median};
 use crate::schedule::Schedule;
 use crate::trainer::Trainer;
 use checkpoint::Checkpoints;
@@ -130,11 +130,16 @@ pub fn evaluate(
 ) -> Result<Score, TrainError> {
     let mut loader = Loader::new(data, transform, trainer.batch(), Order::Sequential, threads)?;
     let mut tally = Tally { counts: trainer.counts(), ..Tally::default() };
+    let mut measure = Measure::new(trainer.program().task());
     while let Some(batch) = loader.next_batch()? {
         let stats = trainer.eval(&batch);
         tally.add(stats, batch.len);
+        if let Some((predictions, dims)) = trainer.predictions() {
+            measure.add(predictions, dims, batch.targets, batch.len);
+        }
     }
-    Ok(tally.score())
+    let score = tally.score();
+    Ok(Score { measures: measure.measures(score.loss), ..score })
 }
 
 fn loader(data: &Dataset, settings: &Settings, batch: u64, progress: &Progress) -> Result<Loader, TrainError> {

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use razorc_proto::program::{self as proto, Preprocess, Progress, Role, r#type::Kind};
+use razorc_proto::program::task::{Kind, Loss};
+use razorc_proto::program::{self as proto, Preprocess, Progress, Role, r#type::Kind as TypeKind};
 use razorc_proto::{TrainerError, TrainerFile, write_trainer};
 use thiserror::Error;
 
 use crate::arena::Arena;
 use crate::cpu::Cpu;
-use crate::data::{Batch, Expect, Target, Targets};
+use crate::data::{Batch, Column, Expect, Input, Numbers, Target, Targets};
 use crate::error::{ArenaError, ProgramError};
 use crate::memory::{Footprint, Meter};
 use crate::metrics::StepStats;
@@ -36,9 +37,6 @@ pub enum LoadError {
 
     #[error("the trainer cannot be loaded: {0}")]
     Arena(#[from] ArenaError),
-
-    #[error("the trainer has {} inputs ({}), but data can fill only one", .names.len(), .names.join(", "))]
-    Inputs { names: Vec<String> },
 
     #[error("the trainer is damaged: its {0} has no type that data could have")]
     Port(&'static str),
@@ -113,9 +111,20 @@ impl Trainer {
         self.program.eval().ports().prediction.map_or(&[], |place| self.arena.value(place))
     }
 
+    /// The predictions of the last evaluation, `[batch, ..]`, and their axes; none where the model only says its loss.
+    pub fn predictions(&self) -> Option<(&[f32], &[usize])> {
+        let place = self.program.eval().ports().prediction?;
+        Some((self.arena.value(place), self.program.eval().values()[place.value()].ty().dims()))
+    }
+
     /// Rows of a batch.
     pub fn batch(&self) -> usize {
         self.program.task().batch as usize
+    }
+
+    /// What the predictions are.
+    pub fn kind(&self) -> Kind {
+        kind(self.program.task())
     }
 
     /// Whether rows can be right or wrong.
@@ -209,30 +218,55 @@ impl Expect {
     /// What a trainer wants of its data.
     ///
     /// # Errors
-    /// If it has several inputs, or makes no sense.
+    /// If it makes no sense.
     pub fn of(program: &proto::Program) -> Result<Expect, LoadError> {
         let task = program.task.as_ref().ok_or(LoadError::Port("task"))?;
-        let [input] = &task.inputs[..] else { return Err(LoadError::Inputs { names: task.inputs.clone() }) };
-        let input = row(program, input).ok_or(LoadError::Port("input"))?;
-        let target = match task.loss() {
-            proto::task::Loss::CrossEntropy => {
-                let count = usize::try_from(task.classes).map_err(|_| LoadError::Port("classes"))?;
-                Target::Class { count, names: task.class_names.clone() }
-            }
-            loss => Target::Values {
-                dims: row(program, &task.prediction).ok_or(LoadError::Port("prediction"))?,
-                unit: loss == proto::task::Loss::BinaryCrossEntropy,
-            },
+        let input = |(idx, name): (usize, &String)| {
+            let (dims, dtype) = row(program, name).ok_or(LoadError::Port("input"))?;
+            let end = task.bounds.get(idx).copied().filter(|&end| 0 < end);
+            let numbers = match dtype {
+                proto::DType::I64 => Numbers::Whole { end },
+                proto::DType::Bool => Numbers::Truth,
+                _ => Numbers::Real,
+            };
+            Ok(Input { name: name.clone(), dims, numbers })
         };
-        Ok(Expect { input, target })
+        let inputs = task.inputs.iter().enumerate().map(input).collect::<Result<Vec<_>, LoadError>>()?;
+        let target = match task.target.is_empty() {
+            true => Target::None,
+            false => target(program, task)?,
+        };
+        Ok(Expect { inputs, target, kind: kind(task), padded: task.loss() != Loss::Own })
     }
 }
 
-/// Dims of a value of the eval sequence, less the batch.
-fn row(program: &proto::Program, name: &str) -> Option<Vec<usize>> {
+fn target(program: &proto::Program, task: &proto::Task) -> Result<Target, LoadError> {
+    let (dims, dtype) = row(program, &task.target).ok_or(LoadError::Port("target"))?;
+    if dtype == proto::DType::I64 {
+        let count = usize::try_from(task.classes).map_err(|_| LoadError::Port("classes"))?;
+        // Trainers that name no axis of the classes ignore none.
+        let ignore = if task.class_axis == 0 { -100 } else { task.ignore_index };
+        return Ok(Target::Class { count, names: task.class_names.clone(), dims, ignore });
+    }
+    Ok(Target::Values { dims, unit: task.loss() == Loss::BinaryCrossEntropy })
+}
+
+/// What the predictions are.
+pub(crate) fn kind(task: &proto::Task) -> Kind {
+    match (task.kind(), task.loss()) {
+        (Kind::Unspecified, Loss::CrossEntropy) => Kind::Classification,
+        (Kind::Unspecified, Loss::BinaryCrossEntropy) => Kind::MultiLabel,
+        (Kind::Unspecified, Loss::MeanSquaredError | Loss::MeanAbsoluteError | Loss::Huber) => Kind::Regression,
+        (kind, _) => kind,
+    }
+}
+
+/// Dims of a value of the eval sequence, less the batch, and its elements.
+fn row(program: &proto::Program, name: &str) -> Option<(Vec<usize>, proto::DType)> {
     let value = program.eval.as_ref()?.values.iter().find(|it| it.name == name)?;
-    let ty = value.r#type.as_ref().filter(|it| it.kind() == Kind::Dense)?;
-    ty.dims.get(1..)?.iter().map(|dim| usize::try_from(*dim).ok()).collect()
+    let ty = value.r#type.as_ref().filter(|it| it.kind() == TypeKind::Dense)?;
+    let dims: Option<Vec<usize>> = ty.dims.get(1..)?.iter().map(|dim| usize::try_from(*dim).ok()).collect();
+    Some((dims?, ty.dtype()))
 }
 
 fn fill_step(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>, rate: f32, number: u64) {
@@ -245,17 +279,27 @@ fn fill_step(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>, rate: f32, num
 }
 
 fn fill(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>) {
-    arena.value_mut(ports.inputs[0]).copy_from_slice(batch.input);
-    match batch.targets {
-        Targets::Classes(classes) => arena.value_mut(ports.target).copy_from_slice(classes),
-        Targets::Values(values) => arena.value_mut(ports.target).copy_from_slice(values),
+    for (place, numbers) in ports.inputs.iter().zip(batch.inputs) {
+        match numbers {
+            Column::Real(numbers) => arena.value_mut(*place).copy_from_slice(numbers),
+            Column::Whole(numbers) => arena.value_mut(*place).copy_from_slice(numbers),
+            Column::Truth(truths) => arena.value_mut(*place).copy_from_slice(truths),
+        }
     }
-    arena.value_mut(ports.rows).copy_from_slice(batch.rows);
+    match (ports.target, batch.targets) {
+        (Some(target), Targets::Classes(classes)) => arena.value_mut(target).copy_from_slice(classes),
+        (Some(target), Targets::Values(values)) => arena.value_mut(target).copy_from_slice(values),
+        (Some(_), Targets::None) => panic!("the batch has no targets"),
+        (None, _) => {}
+    }
+    if let Some(rows) = ports.rows {
+        arena.value_mut(rows).copy_from_slice(batch.rows);
+    }
 }
 
 fn stats(arena: &Arena, ports: &Ports) -> StepStats {
     let scalar = |place| arena.value::<f32>(place)[0];
-    StepStats { loss: scalar(ports.loss), correct: ports.correct.map(scalar) }
+    StepStats { loss: scalar(ports.loss), correct: ports.correct.map(scalar), counted: ports.counted.map(scalar) }
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {

@@ -21,6 +21,9 @@ pub enum Type {
     Dense(DType, Vec<usize>),
     /// One bit for each element, flat, least significant bit first.
     Bits(Vec<usize>),
+    /// A number of so many bits, 2 to 4, for each element of an f32 tensor. For each 64 elements there are as many words,
+    /// that of the lowest bits first.
+    Codes(usize, Vec<usize>),
     /// A pruned copy of an f32 tensor.
     Topk(Topk),
 }
@@ -77,6 +80,10 @@ impl Type {
             (Kind::Dense, proto::DType::U8) => Ok(Type::Dense(DType::U8, dims)),
             (Kind::Dense, proto::DType::Bool) => Ok(Type::Dense(DType::Bool, dims)),
             (Kind::Bits, _) => Ok(Type::Bits(dims)),
+            (Kind::Codes, proto::DType::F32) => match message.bits {
+                bits @ 2..=4 => Ok(Type::Codes(bits as usize, dims)),
+                bits => Err(TypeError::Bits(bits)),
+            },
             (Kind::Topk, proto::DType::F32) => parse_topk(message, dims).map(Type::Topk),
             (_, other) => Err(TypeError::DType(other.as_str_name())),
         }
@@ -90,7 +97,7 @@ impl Type {
     /// Lengths of the axes; those of the compressed tensor for a pruned copy.
     pub fn dims(&self) -> &[usize] {
         match self {
-            Type::Dense(_, dims) | Type::Bits(dims) | Type::Topk(Topk { dims, .. }) => dims,
+            Type::Dense(_, dims) | Type::Bits(dims) | Type::Codes(_, dims) | Type::Topk(Topk { dims, .. }) => dims,
         }
     }
 
@@ -104,6 +111,7 @@ impl Type {
         match self {
             Type::Dense(dtype, _) => self.elements() * dtype.bytes(),
             Type::Bits(_) => self.elements().div_ceil(64) * 8,
+            Type::Codes(bits, _) => self.elements().div_ceil(64) * 8 * bits,
             Type::Topk(topk) => topk.samples * (topk.words() * 8 + topk.keep * topk.values.bytes()),
         }
     }
@@ -203,6 +211,7 @@ impl fmt::Display for Type {
                 write!(f, "{}{}", format!("{dtype:?}").to_lowercase(), Dims(dims))
             }
             Type::Bits(dims) => write!(f, "bits{}", Dims(dims)),
+            Type::Codes(bits, dims) => write!(f, "codes<f32{}, bits={bits}>", Dims(dims)),
             Type::Topk(topk) => write!(
                 f,
                 "topk<f32{}, samples={}, keep={}, values={}>",

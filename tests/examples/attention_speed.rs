@@ -70,7 +70,7 @@ fn run(rows: usize, mask: bool, lifted: bool, threads: usize) {
         prediction: "y".into(),
         ..Task::default()
     };
-    let plans = [schedule(&graph, &[ends.loss]), schedule(&eval, &[ends.loss, ends.prediction])];
+    let plans = [schedule(&graph, &[ends.loss]), schedule(&eval, &[ends.loss, ends.prediction.unwrap()])];
     let [train, evaluation] = &plans;
     let (train, evaluation) =
         (Scheduled { graph: &graph, schedule: train }, Scheduled { graph: &eval, schedule: evaluation });

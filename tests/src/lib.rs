@@ -2,6 +2,9 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
 
 use razorc_compiler::options::Options;
 use razorc_compiler::{Compiled, compile};
@@ -84,3 +87,43 @@ pub const CNNS: &[&str] = &[
     "topologies/light_vgg19.onnx",
     "topologies/light_zfnet512.onnx",
 ];
+
+/// Compares a page of the documentation with what it is generated from; with `RAZORC_UPDATE=1`, writes it.
+///
+/// # Panics
+/// When the page is stale.
+pub fn page(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    if std::env::var_os("RAZORC_UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    if let Some((at, (old, new))) = written.lines().zip(text.lines()).enumerate().find(|it| it.1.0 != it.1.1) {
+        panic!("docs/{name} is stale in line {}; run this test with RAZORC_UPDATE=1\n  is  {old}\n  new {new}", at + 1);
+    }
+    assert!(written == text, "docs/{name} is stale at its end; run this test with RAZORC_UPDATE=1");
+}
+
+/// Applies `work` to every item, on all processors; results in the items' order.
+pub fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let (sender, results) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, |it| it.get()) {
+            let (sender, next, work) = (sender.clone(), &next, &work);
+            scope.spawn(move || {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(at) else { break };
+                    sender.send((at, work(item))).unwrap();
+                }
+            });
+        }
+    });
+    drop(sender);
+    let mut results: Vec<(usize, R)> = results.into_iter().collect();
+    results.sort_by_key(|it| it.0);
+    results.into_iter().map(|it| it.1).collect()
+}

@@ -113,14 +113,17 @@ pub fn classifier() -> Program {
     let [y, index] = b.op("max_pool", &[a], &pool, [("y", f32(&[2, 4, 2, 2])), ("index", index)]);
     let [flat] = b.op("reshape", &[y], &with_shape(&[], &[2, 16]), [("flat", f32(&[2, 16]))]);
     let [z] = b.op("linear", &[flat, w2], &transpose, [("z", f32(&[2, 3]))]);
-    let smoothing = [Attr::float("label_smoothing", 0.1)];
-    let loss = [("loss", f32(&[])), ("p", f32(&[2, 3]))];
-    let [_, p] = b.op("softmax_cross_entropy", &[z, target, rows], &smoothing, loss);
-    b.op("correct", &[z, target, rows], &[Attr::word("kind", "argmax")], [("correct", f32(&[]))]);
+    let classes = [Attr::int("axis", 1), Attr::int("ignore_index", -100)];
+    let smoothing = [Attr::float("label_smoothing", 0.1), Attr::word("reduction", "mean")];
+    let smoothing = [&classes[..], &smoothing].concat();
+    let loss = [("loss", f32(&[])), ("lse", f32(&[2]))];
+    let [_, lse] = b.op("softmax_cross_entropy", &[z, target, rows], &smoothing, loss);
+    let argmax = [&classes[..], &[Attr::word("kind", "argmax")]].concat();
+    b.op("correct", &[z, target, rows], &argmax, [("correct", f32(&[])), ("of", f32(&[]))]);
     let eval = b.sequence();
 
     let [flat_topk] = b.op("compress", &[flat], &[], [("flat.topk", Type::topk(&[2, 16], 2, 6, DType::F16))]);
-    let [z_grad] = b.op("softmax_cross_entropy_grad", &[p, target, rows], &smoothing, [("z.grad", f32(&[2, 3]))]);
+    let [z_grad] = b.op("softmax_cross_entropy_grad", &[z, lse, target, rows], &smoothing, [("z.grad", f32(&[2, 3]))]);
     let [flat_hat] = b.op("decompress", &[flat_topk], &[], [("flat.hat", f32(&[2, 16]))]);
     let [flat_grad] = b.op("linear_input_grad", &[z_grad, w2], &transpose, [("flat.grad", f32(&[2, 16]))]);
     let [w2_grad] = b.op("linear_weight_grad", &[z_grad, flat_hat], &transpose, [("w2.grad", f32(&[16, 3]))]);
@@ -149,6 +152,7 @@ pub fn classifier() -> Program {
             learning_rate: "lr".into(),
             loss_value: "loss".into(),
             correct: "correct".into(),
+            counted: "of".into(),
             prediction: "z".into(),
             classes: 3,
             ..Task::default()

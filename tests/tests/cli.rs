@@ -4,12 +4,16 @@
 mod bad_input;
 #[path = "cli/course.rs"]
 mod course;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/memory.rs"]
 mod memory;
 #[path = "cli/saved.rs"]
 mod saved;
+#[path = "cli/tasks.rs"]
+mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -9,8 +9,14 @@ mod loading;
 mod opening;
 #[path = "data/refusing.rs"]
 mod refusing;
+#[path = "data/segmentation.rs"]
+mod segmentation;
 #[path = "data/shared.rs"]
 mod shared;
+#[path = "data/texts.rs"]
+mod texts;
+#[path = "data/tokens.rs"]
+mod tokens;
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,16 +24,34 @@ use std::path::PathBuf;
 use image::{Rgb, RgbImage};
 use ndarray::{Array, Array1, Array2, Dimension};
 use ndarray_npy::{WritableElement, write_npy};
-use razorc_runtime::data::{DataError, Dataset, Expect, Loader, Options, Order, Target, Targets, Transform};
+use razorc_proto::program::task::Kind;
+use razorc_runtime::data::{
+    Column, DataError, Dataset, Expect, Input, Loader, Numbers, Options, Order, Target, Targets, Transform,
+};
 use razorc_runtime::rng::Rng;
 use tempfile::TempDir;
 
 fn classes(input: &[usize], count: usize) -> Expect {
-    Expect { input: input.to_vec(), target: Target::Class { count, names: vec![] } }
+    named(input, count, &[])
+}
+
+fn named(input: &[usize], count: usize, names: &[&str]) -> Expect {
+    let names = names.iter().map(|it| it.to_string()).collect();
+    let target = Target::Class { count, names, dims: vec![], ignore: -100 };
+    Expect { inputs: vec![real("x", input)], target, kind: Kind::Classification, padded: true }
 }
 
 fn values(input: &[usize], dims: &[usize], unit: bool) -> Expect {
-    Expect { input: input.to_vec(), target: Target::Values { dims: dims.to_vec(), unit } }
+    let target = Target::Values { dims: dims.to_vec(), unit };
+    Expect { inputs: vec![real("x", input)], target, kind: Kind::Regression, padded: true }
+}
+
+fn real(name: &str, dims: &[usize]) -> Input {
+    Input { name: name.into(), dims: dims.to_vec(), numbers: Numbers::Real }
+}
+
+fn whole(name: &str, dims: &[usize], end: u64) -> Input {
+    Input { name: name.into(), dims: dims.to_vec(), numbers: Numbers::Whole { end: Some(end) } }
 }
 
 fn preset(name: &str) -> Transform {
@@ -79,8 +103,12 @@ fn next(loader: &mut Loader) -> Option<Seen> {
     loader.next_batch().unwrap().map(|it| Seen {
         place: (it.epoch, it.number),
         len: it.len,
-        input: it.input.iter().map(|value| value.to_bits()).collect(),
+        input: match it.inputs.first() {
+            Some(Column::Real(numbers)) => numbers.iter().map(|value| value.to_bits()).collect(),
+            other => panic!("{other:?} is no input of floats"),
+        },
         targets: match it.targets {
+            Targets::None => vec![],
             Targets::Classes(classes) => classes.to_vec(),
             Targets::Values(values) => values.iter().map(|value| i64::from(value.to_bits())).collect(),
         },

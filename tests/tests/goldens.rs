@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use razorc_compiler::options::{BatchNorm, Optimizer, OptimizerKind, Options};
+use razorc_compiler::options::{BatchNorm, Optimizer, OptimizerKind, Options, Task};
 use razorc_compiler::{Compiled, compile};
 use razorc_proto::{Model, TensorData};
-use razorc_runtime::data::{Batch, Targets};
+use razorc_runtime::data::{Batch, Column, Targets};
 use razorc_runtime::program::Program;
 use razorc_runtime::reference::{Reference, Tensor, Which};
 use razorc_runtime::trainer::Trainer;
@@ -26,6 +26,10 @@ const CASES: &[(&str, &str, BatchNorm)] = &[
     ("tiny_mobilenet.dynamo.onnx", "tiny_mobilenet.folded", BatchNorm::Affine),
     ("tiny_mobilenet.bn.onnx", "tiny_mobilenet.eval", BatchNorm::Affine),
     ("tiny_mobilenet.train.onnx", "tiny_mobilenet.train", BatchNorm::Train),
+    ("tiny_fcn.onnx", "tiny_fcn.folded", BatchNorm::Affine),
+    ("tiny_fcn.dynamo.onnx", "tiny_fcn.folded", BatchNorm::Affine),
+    ("tiny_fcn.bn.onnx", "tiny_fcn.eval", BatchNorm::Affine),
+    ("tiny_fcn.train.onnx", "tiny_fcn.train", BatchNorm::Train),
 ];
 
 /// Runs one step of a compiled trainer on the data of a golden.
@@ -82,6 +86,9 @@ struct Step {
 /// A trainer that keeps its gradients, with the golden's running statistics: exporting has moved those of some files.
 fn compiled(model: &Model, golden: &SafeTensors<'_>, batch_norm: BatchNorm, reference_mask: bool) -> Compiled {
     let mut options = Options { batch: 4, batch_norm, ..Options::default() };
+    // Scores of pixels have four axes.
+    let pixels = golden.tensor("logits").unwrap().shape().len() == 4;
+    options.task = pixels.then_some(Task::Segmentation);
     // After the first step, momentum is the gradient.
     options.optimizer = Optimizer { kind: OptimizerKind::Sgd, ..Optimizer::default() };
     options.razor.reference = reference_mask;
@@ -108,7 +115,8 @@ fn on_reference(compiled: &Compiled, golden: &SafeTensors<'_>) -> Step {
     let task = compiled.program.task.as_ref().unwrap();
     let input = input(golden);
     executor.set(&task.inputs[0], Tensor::float(input.shape(), doubles(input.data())));
-    executor.set(&task.target, Tensor::Int(ndarray::Array1::from_vec(labels(golden)).into_dyn()));
+    let shape = golden.tensor("labels").unwrap().shape().to_vec();
+    executor.set(&task.target, Tensor::Int(ndarray::ArrayD::from_shape_vec(shape, labels(golden)).unwrap()));
     executor.set(&task.rows, Tensor::float(&[4], [1.0; 4]));
     executor.set(&task.learning_rate, Tensor::scalar(0.0));
     executor.run(Which::Train);
@@ -126,7 +134,8 @@ fn on_cpu(compiled: &Compiled, golden: &SafeTensors<'_>) -> Step {
     let input: Vec<f32> = doubles(input(golden).data()).into_iter().map(|it| it as f32).collect();
     let labels = labels(golden);
     let targets = Targets::Classes(&labels);
-    let batch = Batch { epoch: 0, number: 0, len: 4, input: &input, targets, rows: &[1.0; 4] };
+    let inputs = [Column::Real(input)];
+    let batch = Batch { epoch: 0, number: 0, len: 4, inputs: &inputs, targets, rows: &[1.0; 4] };
     let loss = trainer.step(&batch, 0.0, 1).loss.into();
     let gradients = compiled.program.residents.iter().filter_map(|it| {
         let gradient = trainer.resident(&format!("{}.momentum", it.name))?;

@@ -122,6 +122,9 @@ impl Case {
             Type::Dense { dtype: DType::I64, .. } => program::task::Loss::CrossEntropy,
             _ => program::task::Loss::MeanSquaredError,
         };
+        let last = eval.phase(Phase::Forward).next_back().unwrap();
+        let axis = eval.node(last).attrs.int_or("axis", 0);
+        let classes = eval.ty(prediction).dims().get(axis as usize).copied().unwrap_or(0);
         let task = program::Task {
             loss: kind.into(),
             batch: eval.ty(rows).dims()[0],
@@ -131,6 +134,8 @@ impl Case {
             learning_rate: "learning_rate".into(),
             loss_value: name(loss),
             prediction: name(prediction),
+            classes,
+            class_axis: axis as u32,
             ..program::Task::default()
         };
         let schedules = (schedule(&graph, &[loss]), schedule(&eval, &[loss, prediction]));
@@ -185,14 +190,14 @@ fn parse(path: &Path) -> Graph {
 fn ends(graph: &mut Graph) -> (Value, Value, Value, Value) {
     let last = graph.phase(Phase::Forward).next_back().unwrap();
     let result = Value { node: last, result: 0 };
-    if ops::family(graph.node(last).op) == "loss" {
+    if ops::family(graph.node(last).op) == "loss" && graph.ty(result).dims().is_empty() {
         let operands = graph.operands(last);
         return (operands[1], operands[2], result, operands[0]);
     }
     let batch = graph.ty(result).dims()[0];
     let options = Options { batch, loss: Loss::MeanSquaredError, ..Options::default() };
     let ends = step::add_loss(graph, result, &options).unwrap();
-    (ends.target, ends.rows, ends.loss, ends.prediction)
+    (ends.target.unwrap(), ends.rows.unwrap(), ends.loss, ends.prediction.unwrap())
 }
 
 fn initial(name: &str, ty: &Type) -> Tensor {

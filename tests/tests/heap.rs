@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use razorc_compiler::options::Options;
-use razorc_runtime::data::{Batch, Targets};
+use razorc_runtime::data::{Batch, Column, Targets};
 use razorc_runtime::trainer::Trainer;
 use razorc_tests::trainer;
 
@@ -34,9 +34,9 @@ fn steps_and_evaluations_allocate_nothing() {
     for model in [razorc_fixtures::cnn(), razorc_fixtures::mobile()] {
         let options = Options { batch: 4, ..Options::default() };
         let mut trainer = Trainer::load(trainer(&model, &options), 2).unwrap();
-        let (input, targets, rows) = (vec![0.5; 4 * 3 * 16 * 16], [1, 2, 3, 0], [1.0; 4]);
+        let (inputs, targets, rows) = ([Column::Real(vec![0.5; 4 * 3 * 16 * 16])], [1, 2, 3, 0], [1.0; 4]);
         let targets = Targets::Classes(&targets);
-        let batch = Batch { epoch: 0, number: 0, len: 4, input: &input, targets, rows: &rows };
+        let batch = Batch { epoch: 0, number: 0, len: 4, inputs: &inputs, targets, rows: &rows };
         trainer.step(&batch, 0.01, 1);
         trainer.eval(&batch);
 

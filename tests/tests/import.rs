@@ -12,8 +12,9 @@ use razorc_compiler::import::{Imported, import};
 use razorc_compiler::options::{BatchNorm, Loss, Options};
 use razorc_compiler::prepare::prepare;
 use razorc_compiler::verify::verify;
-use razorc_fixtures::{Attr, Builder, awkward, cnn, flattened_batch, mlp, mobile};
+use razorc_fixtures::{Attr, Builder, awkward, cnn, flattened_batch, mlp, mobile, tensor};
 use razorc_proto::Model;
+use razorc_proto::onnx::tensor_proto::DataType;
 use razorc_proto::program::Preparation;
 use razorc_tests::CNNS;
 
@@ -104,15 +105,15 @@ fn the_fixtures_import_at_any_batch() {
 fn every_unsupported_node_is_listed_at_once() {
     let mut m = Builder::new("bad", 0);
     m.input("x", "N,4,8,8")
-        .node("a", "Celu", &["x"], &[])
-        .node("b", "MaxPool", &["x"], &[("kernel_shape", [2, 2].into()), ("storage_order", 1.into())])
+        .node("a", "Hardmax", &["x"], &[])
+        .node_with(&["b", "places"], "MaxPool", &["x"], &[("kernel_shape", [2, 2].into()), ("storage_order", 1.into())])
         .node("c", "NonMaxSuppression", &["a", "b"], &[])
         .node("d", "Relu", &["c"], &[])
         .output("d", "N");
     assert_eq!(
         refused(&m.model(), &options(2)),
         "the model cannot be trained:\
-         \n  a  Celu (opset 17) is not supported\
+         \n  a  Hardmax (opset 17) is not supported\
          \n  b  MaxPool (opset 17) with storage_order is not supported\
          \n  c  NonMaxSuppression (opset 17) is not supported\
          \n`--classes N --head-at VALUE` puts a fresh head before such nodes and leaves them out"
@@ -166,10 +167,10 @@ fn a_baked_batch_gives_way_or_is_named() {
 fn opsets_outside_the_range_are_refused() {
     assert!(
         refused(&single(6, "N,4", "Relu", &[]), &options(1))
-            .starts_with("opset 6 is not supported; razorc reads opsets 7 to 23")
+            .starts_with("opset 6 is not supported; razorc reads opsets 7 to 28")
     );
-    assert!(refused(&single(24, "N,4", "Relu", &[]), &options(1)).starts_with("opset 24 is not supported"));
-    for opset in [7, 9, 11, 13, 17, 18, 20, 22, 23] {
+    assert!(refused(&single(29, "N,4", "Relu", &[]), &options(1)).starts_with("opset 29 is not supported"));
+    for opset in [7, 9, 11, 13, 17, 18, 20, 22, 23, 24, 28] {
         assert_eq!(forward(&single(opset, "N,4", "Relu", &[]), &mse(2)).len(), 1, "opset {opset}");
     }
 }
@@ -310,6 +311,153 @@ fn equal_weights_stay_two() {
     m.input("x", "N,100").floats("a", &[100], &[1.0; 100]).floats("b", &[100], &[1.0; 100]);
     m.node("s", "Mul", &["x", "a"], &[]).node("y", "Mul", &["s", "b"], &[]).output("y", "N,100");
     assert_eq!(imported(&m.model(), &mse(1)).graph.declared("param").len(), 2);
+}
+
+#[test]
+fn arithmetic_with_a_literal_keeps_it_as_a_number() {
+    let lines = |op: &str, inputs: [&str; 2]| {
+        let mut m = Builder::new("literal", 0);
+        m.input("x", "N,4").floats("c", &[], &[4.0]).floats("one", &[], &[1.0]).floats("tiny", &[], &[1e-40]);
+        m.node("y", op, &inputs, &[]).output("y", "N,4");
+        forward(&m.model(), &mse(1))
+    };
+    assert_eq!(lines("Mul", ["x", "c"]), ["%y = scale %x {factor=4.0} : f32[1,4]"]);
+    assert_eq!(lines("Mul", ["c", "x"]), ["%y = scale %x {factor=4.0} : f32[1,4]"]);
+    assert_eq!(lines("Div", ["x", "c"]), ["%y = scale %x {factor=0.25} : f32[1,4]"]);
+    assert_eq!(lines("Div", ["x", "tiny"]), ["%y = div %x, %tiny : f32[1,4]"]);
+    assert_eq!(lines("Div", ["one", "x"]), ["%y = reciprocal %x : f32[1,4]"]);
+    assert_eq!(
+        lines("Div", ["c", "x"]),
+        ["%y.reciprocal = reciprocal %x : f32[1,4]", "%y = scale %y.reciprocal {factor=4.0} : f32[1,4]"]
+    );
+    assert_eq!(lines("Add", ["x", "c"]), ["%y = shift %x {offset=4.0} : f32[1,4]"]);
+    assert_eq!(lines("Add", ["c", "x"]), ["%y = shift %x {offset=4.0} : f32[1,4]"]);
+    assert_eq!(lines("Sub", ["x", "c"]), ["%y = shift %x {offset=-4.0} : f32[1,4]"]);
+    assert_eq!(
+        lines("Sub", ["c", "x"]),
+        ["%y.negative = scale %x {factor=-1.0} : f32[1,4]", "%y = shift %y.negative {offset=4.0} : f32[1,4]"]
+    );
+    assert_eq!(lines("Pow", ["x", "c"]), ["%y = power %x {exponent=4.0} : f32[1,4]"]);
+    let clip = |bounds: &str| format!("%y, %y.mask = clip %x {{{bounds}}} : f32[1,4], bits[1,4]");
+    assert_eq!(lines("Max", ["x", "c"]), [clip("min=4.0, max=inf")]);
+    assert_eq!(lines("Min", ["c", "x"]), [clip("min=-inf, max=4.0")]);
+}
+
+#[test]
+fn a_number_that_is_a_weight_or_adds_axes_is_no_literal() {
+    let mut m = Builder::new("weight", 0);
+    m.input("x", "N,4").floats("w", &[1], &[2.0]).node("y", "Mul", &["x", "w"], &[]).output("y", "N,4");
+    assert_eq!(forward(&m.model(), &mse(1)), ["%y = mul %x, %w : f32[1,4]"]);
+    let fold = tensor("", DataType::Float, &[1, 1, 1], 3f32.to_le_bytes().to_vec());
+    let mut m = Builder::new("axes", 0);
+    m.input("x", "N,4").node("c", "Constant", &[], &[("value", fold.into())]);
+    m.node("y", "Mul", &["x", "c"], &[]).output("y", "N");
+    assert_eq!(forward(&m.model(), &mse(1)), ["%y = mul %x, %c : f32[1,1,4]"]);
+}
+
+/// One node between `x` and `y`, which also reads `w` and `c`.
+fn with_operands(op: &str, inputs: &[&str], attrs: &[(&str, Attr)]) -> Vec<String> {
+    let mut m = Builder::new("operands", 0);
+    m.opset(20).input("x", "N,3,4").uniform("w", &[3, 1], 0.1, 0.9).uniform("c", &[4], 0.1, 0.9);
+    m.node("y", op, inputs, attrs).output("y", "N");
+    forward(&m.model(), &mse(1))
+}
+
+#[test]
+fn functions_of_one_number_are_called_by_their_names() {
+    for op in [
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Reciprocal",
+        "Abs",
+        "Sign",
+        "Sin",
+        "Cos",
+        "Tan",
+        "Asin",
+        "Acos",
+        "Atan",
+        "Sinh",
+        "Cosh",
+        "Asinh",
+        "Acosh",
+        "Atanh",
+        "Erf",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Softplus",
+        "Softsign",
+        "Mish",
+    ] {
+        let line = format!("%y = {} %x : f32[1,3,4]", op.to_lowercase());
+        assert_eq!(with_operands(op, &["x"], &[]), [line]);
+    }
+    assert_eq!(with_operands("Neg", &["x"], &[]), ["%y = scale %x {factor=-1.0} : f32[1,3,4]"]);
+}
+
+#[test]
+fn activations_of_every_domain_become_few_ops() {
+    let line = |op: &str, inputs: &[&str], attrs: &[(&str, Attr)]| with_operands(op, inputs, attrs).join("\n");
+    let gelu = |approximate: &str| format!("gelu %x {{approximate={approximate}}} : f32[1,3,4]");
+    assert_eq!(line("Gelu", &["x"], &[]), format!("%y = {}", gelu("none")));
+    assert_eq!(line("Gelu", &["x"], &[("approximate", "tanh".into())]), format!("%y = {}", gelu("tanh")));
+    assert_eq!(line("com.microsoft.Gelu", &["x"], &[]), format!("%y = {}", gelu("none")));
+    assert_eq!(line("com.microsoft.FastGelu", &["x"], &[]), format!("%y = {}", gelu("tanh")));
+    insta::assert_snapshot!(
+        [
+            line("com.microsoft.FastGelu", &["x", "c"], &[]),
+            line("com.microsoft.BiasGelu", &["x", "c"], &[]),
+            line("com.microsoft.QuickGelu", &["x"], &[]),
+            line("com.microsoft.QuickGelu", &["x"], &[("alpha", 1.0.into())]),
+            line("Elu", &["x"], &[("alpha", 0.5.into())]),
+            line("Selu", &["x"], &[]),
+            line("Celu", &["x"], &[]),
+            line("Celu", &["x"], &[("alpha", 2.0.into())]),
+            line("ThresholdedRelu", &["x"], &[]),
+            line("Shrink", &["x"], &[("lambd", 1.0.into()), ("bias", 0.25.into())]),
+            line("Pow", &["x", "w"], &[]),
+            line("Max", &["x", "w", "c"], &[]),
+            line("Mean", &["x", "w", "c"], &[]),
+            line("Sum", &["x", "w", "c"], &[]),
+            line("Mod", &["x", "w"], &[("fmod", 1.into())]),
+            line("PRelu", &["x", "w"], &[]),
+        ]
+        .join("\n\n")
+    );
+}
+
+#[test]
+fn a_slope_for_each_channel_may_lack_its_other_axes() {
+    let mut m = Builder::new("prelu", 0);
+    m.input("x", "N,3,2,4").uniform("w", &[3], 0.1, 0.9).node("y", "PRelu", &["x", "w"], &[]).output("y", "N,3,2,4");
+    assert_eq!(
+        forward(&m.model(), &mse(1)),
+        [
+            "%y.slope = reshape %w {shape=[3, 1, 1]} : f32[3,1,1]",
+            "%y, %y.mask = prelu %x, %y.slope : f32[1,3,2,4], bits[1,3,2,4]"
+        ]
+    );
+}
+
+#[test]
+fn bounds_that_are_computed_are_a_maximum_and_a_minimum() {
+    let mut m = Builder::new("clip", 0);
+    m.input("x", "N,4").node("high", "ReduceMean", &["x"], &[("keepdims", 0.into())]);
+    m.node("y", "Clip", &["x", "", "high"], &[]).output("y", "N,4");
+    assert_eq!(forward(&m.model(), &mse(2))[1..], ["%y.min = min %x, %high : f32[2,4]"]);
+}
+
+#[test]
+fn operators_of_a_domain_that_is_not_known_are_refused() {
+    let mut m = Builder::new("domain", 0);
+    m.input("x", "N,4").node("y", "my.company.Relu", &["x"], &[]).output("y", "N,4");
+    let error = refused(&m.model(), &mse(1));
+    assert!(error.contains("y  Relu (opset 17) of domain my.company is not supported"), "{error}");
+    let mut m = Builder::new("mod", 0);
+    m.input("x", "N,4").node("y", "Mod", &["x", "x"], &[]).output("y", "N,4");
+    assert!(refused(&m.model(), &mse(1)).contains("y  Mod (opset 17) without fmod=1"));
 }
 
 /// A model of one Attention node with so many axes of its inputs, attributes, and other inputs.

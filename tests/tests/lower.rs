@@ -27,8 +27,8 @@ const EVALUATION: &str = "trainer @mlp {
     %a1, %a1.mask = relu %h2 : f32[8,128], bits[8,128]
     %z = linear %a1, %w2, %b2 {transpose=1} : f32[8,10]
     %y = reshape %z {shape=[8, 1, 10]} : f32[8,1,10]
-    %loss, %loss.p = softmax_cross_entropy %z, %target, %rows {label_smoothing=0.0} : f32[], f32[8,10]
-    %correct = correct %z, %target, %rows {kind=argmax} : f32[]
+    %loss, %loss.lse = softmax_cross_entropy %z, %target, %rows {axis=1, ignore_index=-100, label_smoothing=0.0, reduction=mean} : f32[], f32[8]
+    %correct, %correct.of = correct %z, %target, %rows {axis=1, ignore_index=-100, kind=argmax} : f32[], f32[]
   }
 }
 ";
@@ -64,6 +64,7 @@ fn case() -> Case {
     let task = Task {
         loss_value: "loss".into(),
         correct: "correct".into(),
+        counted: "correct.of".into(),
         prediction: "y".into(),
         inputs: vec!["x".into()],
         ..Task::default()
@@ -127,9 +128,9 @@ fn instructions_name_their_values() {
     a1, a1.mask = relu h1
     z = linear a1, w2, b2
     a1.topk = compress a1
-    loss, loss.p = softmax_cross_entropy z, target, rows
-    correct = correct z, target, rows
-    z.grad = softmax_cross_entropy_grad loss.p, target, rows
+    loss, loss.lse = softmax_cross_entropy z, target, rows
+    correct, correct.of = correct z, target, rows
+    z.grad = softmax_cross_entropy_grad z, loss.lse, target, rows
     a1.grad = linear_input_grad z.grad, w2
     a1.hat = decompress a1.topk
     w2.grad = linear_weight_grad z.grad, a1.hat
@@ -145,7 +146,7 @@ fn instructions_name_their_values() {
     a1, _ = relu h2
     z = linear a1, w2, b2
     loss, _ = softmax_cross_entropy z, target, rows
-    correct = correct z, target, rows
+    correct, correct.of = correct z, target, rows
     ");
 }
 

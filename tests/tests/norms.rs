@@ -6,6 +6,7 @@ use razorc_compiler::compile;
 use razorc_compiler::graph::Phase;
 use razorc_compiler::import::import;
 use razorc_compiler::options::{BatchNorm, Loss, Optimizer, OptimizerKind, Options};
+use razorc_compiler::types::DType;
 use razorc_compiler::verify::verify;
 use razorc_fixtures::{Attr, Builder};
 use razorc_proto::Model;
@@ -268,6 +269,7 @@ fn gradients(sparsity: &str) -> (BTreeMap<String, Vec<f64>>, Vec<String>) {
     // After the first step, momentum is the gradient.
     options.optimizer = Optimizer { kind: OptimizerKind::Sgd, ..Optimizer::default() };
     options.razor.sparsity = sparsity.parse().unwrap();
+    options.razor.values = DType::F32;
     let compiled = compile(&block(), &options).unwrap_or_else(|e| panic!("{e}"));
     let program = Program::check(&compiled.program).unwrap();
     let mut executor = Reference::new(&program);
@@ -293,10 +295,12 @@ fn gradients(sparsity: &str) -> (BTreeMap<String, Vec<f64>>, Vec<String>) {
 #[test]
 fn gradients_from_outputs_that_are_saved_whole_are_those_from_inputs() {
     let (exact, inputs) = gradients("0");
-    // So few are pruned that it is none.
+    // So few are pruned that it is none, and a packed copy of all would not be smaller.
     let (found, outputs) = gradients("0.000001");
-    assert!(["t", "r1"].iter().all(|it| inputs.contains(&it.to_string())), "{inputs:?}");
-    assert!(["t", "r1", "h"].iter().all(|it| !outputs.contains(&it.to_string())), "{outputs:?}");
+    assert!(["c", "r1"].iter().all(|it| inputs.contains(&it.to_string())), "{inputs:?}");
+    assert!(["c", "r1"].iter().all(|it| !outputs.contains(&it.to_string())), "{outputs:?}");
+    // What the scale of channels reads exactly is as good as the input, so that is never saved.
+    assert!(!inputs.contains(&"h".to_string()), "{inputs:?}");
     assert_eq!(exact.len(), 9);
     for (name, exact) in &exact {
         for (found, exact) in found[name].iter().zip(exact) {
@@ -307,11 +311,11 @@ fn gradients_from_outputs_that_are_saved_whole_are_those_from_inputs() {
 
 #[test]
 fn gradients_from_pruned_outputs_point_the_same_way() {
-    let (exact, found) = (gradients("0").0, gradients("0.5").0);
+    let (exact, found) = (gradients("0").0, gradients("0.1").0);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     for (name, exact) in &exact {
         let found = &found[name];
         let cosine = dot(exact, found) / (dot(exact, exact) * dot(found, found)).sqrt();
-        assert!(0.8 < cosine && cosine <= 1.0 + 1e-9, "{name}: {cosine}");
+        assert!(0.9 < cosine && cosine <= 1.0 + 1e-9, "{name}: {cosine}");
     }
 }

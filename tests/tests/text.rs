@@ -49,6 +49,7 @@ fn passes_rewrite_text() {
                 Some(("sparsity", it)) => options.razor.sparsity = it.parse().unwrap(),
                 Some(("ends", it)) => options.razor.ends = it == "true",
                 Some(("smooth", it)) => options.razor.smooth = it == "true",
+                Some(("slope_bits", it)) => options.razor.slope_bits = it.parse().unwrap(),
                 Some(("reference", it)) => options.razor.reference = it == "true",
                 Some(("exact_norm", it)) => options.razor.exact_norm = it == "true",
                 Some(("for", it)) => {

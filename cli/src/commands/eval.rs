@@ -36,9 +36,11 @@ impl Eval {
         let mut trainer = Trainer::load(file, threads)?;
         let score = evaluate(&mut trainer, &data, &transform, threads)?;
         if self.json {
-            report::say(json!({ "loss": score.loss, "accuracy": score.accuracy, "rows": score.rows }));
+            let mut object = json!({ "rows": data.len(), "counted": score.rows });
+            report::add_score(&mut object, "", Some(&score));
+            report::say(object);
         } else {
-            report::say(format_args!("{} of {} rows", report::score(&score), score.rows));
+            report::say(format_args!("{} of {} rows", report::score(&score), data.len()));
         }
         Ok(())
     }

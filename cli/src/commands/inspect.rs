@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use razorc_compiler::{compile, graphs, text_after};
+use razorc_proto::program::task::Kind;
 use razorc_proto::program::{Program, Role};
 use razorc_proto::{Model, TrainerError, TrainerFile};
 
@@ -13,6 +14,8 @@ use crate::report;
 
 /// Show what a model would become, or what a trainer is
 #[derive(Args)]
+// Only `--fidelity` needs data, and only it looks at the path.
+#[command(mut_arg("data", |it| it.required(false).default_value(".").hide_default_value(true)))]
 pub struct Inspect {
     /// A model, or a trainer or checkpoint
     #[arg(value_name = "MODEL.onnx|MODEL.trainer")]
@@ -38,7 +41,7 @@ pub struct Inspect {
     #[command(flatten)]
     options: CompileOptions,
     #[command(flatten)]
-    data: Option<DataOptions>,
+    data: DataOptions,
 }
 
 impl Inspect {
@@ -66,7 +69,7 @@ impl Inspect {
     }
 
     fn compare_gradients(&self) -> Result<()> {
-        let Some(data) = &self.data else { return Err(Failure::input("`--fidelity` needs `--data`")) };
+        let data = &self.data;
         let (model, options, threads) = (Model::open(&self.file)?, self.options.parse()?, threads(None));
         let program = compile(&model, &options)?.program;
         let rows = data.open(&program, threads)?;
@@ -120,6 +123,9 @@ fn outline(program: &Program) -> String {
     let mut text = format!("name            {}\n", program.name);
     text += &format!("inputs          {}\n", task.inputs.join(", "));
     text += &format!("batch           {}\n", task.batch);
+    if !matches!(task.kind(), Kind::Unspecified) {
+        text += &format!("task            {}\n", task.kind().as_str_name().to_lowercase().replace('_', "-"));
+    }
     text += &format!("loss            {}\n", task.loss().as_str_name().to_lowercase().replace('_', " "));
     if 0 < task.classes {
         text += &format!("classes         {} {}\n", task.classes, task.class_names.join(", "));

@@ -210,18 +210,17 @@ fn summary(outcome: &Outcome) -> String {
 }
 
 fn end(outcome: &Outcome) -> serde_json::Value {
-    json!({
+    let mut object = json!({
         "event": "end",
         "steps": outcome.steps,
         "stopped": outcome.stopped,
-        "train_loss": outcome.train.loss,
-        "train_accuracy": outcome.train.accuracy,
-        "val_loss": outcome.validation.map(|score| score.loss),
-        "val_accuracy": outcome.validation.and_then(|score| score.accuracy),
         "step_ms": outcome.step_time.as_secs_f64() * 1e3,
         "planned_peak": outcome.memory.planned,
         "measured_peak": outcome.memory.measured,
         "process_peak": outcome.memory.process,
         "data_bytes": outcome.data_bytes,
-    })
+    });
+    report::add_score(&mut object, "train_", Some(&outcome.train));
+    report::add_score(&mut object, "val_", outcome.validation.as_ref());
+    object
 }

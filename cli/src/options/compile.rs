@@ -1,5 +1,5 @@
 use clap::{Args, ValueEnum};
-use razorc_compiler::options::{self, BatchNorm, Loss, OptimizerKind, Options, Razor, Sparsity};
+use razorc_compiler::options::{self, BatchNorm, Loss, OptimizerKind, Options, Razor, Sparsity, Task};
 use razorc_compiler::types::DType;
 
 use crate::failure::{Failure, Result};
@@ -39,15 +39,30 @@ pub struct CompileOptions {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Loss")]
 struct LossOptions {
-    /// What is minimized
-    #[arg(long, value_enum, default_value_t = LossWord::CrossEntropy)]
-    loss: LossWord,
+    /// What the model predicts: decides the loss, the targets and what is measured [default: classification]
+    #[arg(long, value_enum)]
+    task: Option<TaskWord>,
+    /// What is minimized, where the task's own loss is not wanted
+    #[arg(long, value_enum)]
+    loss: Option<LossWord>,
     /// Share of the target that is spread over all classes
     #[arg(long, value_name = "X", default_value_t = 0.0)]
     label_smoothing: f64,
     /// Weight of each class in cross entropy
     #[arg(long, value_name = "W,..", value_delimiter = ',')]
     class_weights: Vec<f32>,
+    /// Class index that counts nothing [default: 255 for segmentation, else -100]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    ignore_index: Option<i64>,
+    /// Distance from the target where the Huber loss turns from a square into a line
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    huber_delta: f64,
+    /// Minimize this value of the model, which computes its own loss
+    #[arg(long, value_name = "NAME", conflicts_with = "loss")]
+    loss_output: Option<String>,
+    /// Input of the model that takes the targets of `--loss-output` [default: the one that is called like labels]
+    #[arg(long, value_name = "NAME", requires = "loss_output")]
+    target_input: Option<String>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -109,6 +124,9 @@ struct RazorOptions {
     /// Prune what smooth activations and normalization read, though gradients suffer much
     #[arg(long)]
     prune_smooth: bool,
+    /// Bits of a smooth activation's slope (GELU, SiLU) that are saved instead of its input; 0 saves the input whole
+    #[arg(long, value_name = "N", default_value = "3", value_parser = ["0", "2", "3", "4"])]
+    slope_bits: String,
     /// Keep what the published rule keeps, without packing; for comparison only
     #[arg(long)]
     reference_mask: bool,
@@ -121,7 +139,28 @@ struct RazorOptions {
 enum LossWord {
     CrossEntropy,
     Mse,
+    Mae,
+    Huber,
+    #[value(alias = "bce")]
     BceWithLogits,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TaskWord {
+    /// A class for each row: scores [batch, classes]
+    Classification,
+    /// A class for each token: scores [batch, tokens, classes]
+    TokenClassification,
+    /// The token that comes next: scores [batch, tokens, vocabulary]
+    CausalLm,
+    /// Tokens that were masked: scores [batch, tokens, vocabulary]
+    MaskedLm,
+    /// A class for each pixel: scores [batch, classes, height, width]
+    Segmentation,
+    /// Numbers
+    Regression,
+    /// Labels that do not exclude each other
+    MultiLabel,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -156,11 +195,12 @@ impl CompileOptions {
             head_at: self.head_at.clone(),
             head_only: self.head_only,
             untie_shared: self.update.untie_shared,
-            loss: match self.loss.loss {
-                LossWord::CrossEntropy => Loss::CrossEntropy,
-                LossWord::Mse => Loss::MeanSquaredError,
-                LossWord::BceWithLogits => Loss::BinaryCrossEntropy,
-            },
+            task: self.loss.task(),
+            loss: self.loss.loss(),
+            huber_delta: self.loss.delta()?,
+            ignore_index: self.loss.ignore_index,
+            loss_output: self.loss.loss_output.clone().unwrap_or_default(),
+            target_input: self.loss.target_input.clone().unwrap_or_default(),
             label_smoothing: self.loss.label_smoothing,
             class_weights: self.loss.class_weights.clone(),
             optimizer: self.update.optimizer(),
@@ -181,6 +221,39 @@ impl CompileOptions {
     pub fn sparsity_label(&self) -> String {
         let sparsity = self.razor.sparsity.parse::<f64>().unwrap_or(0.0);
         format!("{} % pruned", (sparsity * 1e6).round() / 1e4)
+    }
+}
+
+impl LossOptions {
+    fn task(&self) -> Option<Task> {
+        self.task.map(|it| match it {
+            TaskWord::Classification => Task::Classification,
+            TaskWord::TokenClassification => Task::TokenClassification,
+            TaskWord::CausalLm => Task::CausalLm,
+            TaskWord::MaskedLm => Task::MaskedLm,
+            TaskWord::Segmentation => Task::Segmentation,
+            TaskWord::Regression => Task::Regression,
+            TaskWord::MultiLabel => Task::MultiLabel,
+        })
+    }
+
+    /// The one that is asked for, or that of the task.
+    fn loss(&self) -> Loss {
+        match (self.loss, self.task()) {
+            (Some(LossWord::CrossEntropy), _) => Loss::CrossEntropy,
+            (Some(LossWord::Mse), _) | (None, Some(Task::Regression)) => Loss::MeanSquaredError,
+            (Some(LossWord::Mae), _) => Loss::MeanAbsoluteError,
+            (Some(LossWord::Huber), _) => Loss::Huber,
+            (Some(LossWord::BceWithLogits), _) | (None, Some(Task::MultiLabel)) => Loss::BinaryCrossEntropy,
+            (None, _) => Loss::CrossEntropy,
+        }
+    }
+
+    fn delta(&self) -> Result<f64> {
+        match self.huber_delta {
+            delta if 0.0 < delta && delta.is_finite() => Ok(delta),
+            delta => Err(Failure::input(format!("`--huber-delta {delta}` must be a number above 0"))),
+        }
     }
 }
 
@@ -218,6 +291,7 @@ impl RazorOptions {
             },
             ends: self.prune_ends,
             smooth: self.prune_smooth,
+            slope_bits: self.slope_bits.parse().unwrap_or(0),
             reference: self.reference_mask,
             exact_norm: self.exact_norm,
         })

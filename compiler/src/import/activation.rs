@@ -16,6 +16,9 @@ pub fn leaky_relu(at: &mut At<'_, '_>) -> Result<(), Refused> {
 
 /// Clip: bounds by attribute before opset 11, by input from then on, each may be left out.
 pub fn clip(at: &mut At<'_, '_>) -> Result<(), Refused> {
+    if 11 <= at.opset() && [1, 2].into_iter().any(|slot| at.has(slot) && at.floats(slot).is_err()) {
+        return clip_to_values(at);
+    }
     let (min, max) = match at.opset() < 11 {
         true => (at.float("min", f32::MIN), at.float("max", f32::MAX)),
         false => (at.scalar(1)?.unwrap_or(f32::MIN.into()), at.scalar(2)?.unwrap_or(f32::MAX.into())),
@@ -47,9 +50,19 @@ pub fn hard_swish(at: &mut At<'_, '_>) -> Result<(), Refused> {
     unary(at, "hard_swish", Attrs::new())
 }
 
-/// PRelu.
+/// PRelu. A slope with one axis that does not fit the last one of x, but its channels, is a slope for each channel:
+/// what operators before opset 7 meant and some converters still write.
 pub fn prelu(at: &mut At<'_, '_>) -> Result<(), Refused> {
-    let (x, slope) = (at.input(0)?, at.input(1)?);
+    let (x, mut slope) = (at.input(0)?, at.input(1)?);
+    let (dims, slopes) = (at.dims(x), at.dims(slope));
+    if let ([_, channels, .., last], &[n]) = (&dims[..], &slopes[..])
+        && n == *channels
+        && n != *last
+    {
+        let mut shape = vec![1; dims.len() - 1];
+        shape[0] = n;
+        slope = at.emit("reshape", &[slope], Attrs::new().with("shape", shape.as_slice()), "slope")?;
+    }
     at.make("prelu", &[x, slope], Attrs::new())?;
     Ok(())
 }
@@ -71,6 +84,23 @@ pub fn dropout(at: &mut At<'_, '_>) -> Result<(), Refused> {
         }
         _ => at.finish(x),
     }
+    Ok(())
+}
+
+/// Bounds that are computed or trained are those of a maximum and a minimum.
+fn clip_to_values(at: &mut At<'_, '_>) -> Result<(), Refused> {
+    let mut y = at.input(0)?;
+    for (slot, op) in [(1, "max"), (2, "min")] {
+        if !at.has(slot) {
+            continue;
+        }
+        let bound = at.input(slot)?;
+        if at.dims(bound).iter().any(|&it| it != 1) {
+            return refuse(format!("has a bound of {:?} elements; only one number is supported", at.dims(bound)));
+        }
+        y = at.emit(op, &[y, bound], Attrs::new(), op)?;
+    }
+    at.finish(y);
     Ok(())
 }
 

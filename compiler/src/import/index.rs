@@ -87,7 +87,7 @@ pub(super) fn places(
         return Ok(x);
     }
     let indices = Weight { dims: vec![places.len() as u64], source: Source::Integers(places), initializer: None };
-    let indices = at.constant(&format!("{suffix}.places"), indices);
+    let indices = at.declare(&format!("{suffix}.places"), indices);
     at.emit("gather", &[x, indices], Attrs::new().with("axis", axis as i64), suffix)
 }
 
@@ -101,7 +101,7 @@ pub fn one_hot(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let axis = at.axis(at.int("axis", -1), shape.len())?;
     let depth = shape[axis] as i64;
     let number = |it| Weight { dims: vec![], source: Source::Integers(vec![it]), initializer: None };
-    let (zero, length) = (at.constant("zero", number(0)), at.constant("depth", number(depth)));
+    let (zero, length) = (at.declare("zero", number(0)), at.declare("depth", number(depth)));
     let is_negative = at.emit("less", &[indices, zero], Attrs::new(), "is_negative")?;
     let from_end = at.emit("add", &[indices, length], Attrs::new(), "from_end")?;
     let class = at.emit("where", &[is_negative, from_end, indices], Attrs::new(), "class")?;
@@ -111,7 +111,7 @@ pub fn one_hot(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let mut dims = vec![1; shape.len()];
     dims[axis] = depth as u64;
     let classes = Weight { dims, source: Source::Integers((0..depth).collect()), initializer: None };
-    let classes = at.constant("classes", classes);
+    let classes = at.declare("classes", classes);
     let hot = at.emit("equal", &[class, classes], Attrs::new(), "hot")?;
     let (off, on) = match *at.output_type(0)? {
         Type::Dense { dtype: DType::F32, .. } => match at.floats(2)?.as_deref() {
@@ -125,7 +125,7 @@ pub fn one_hot(at: &mut At<'_, '_>) -> Result<(), Refused> {
         ref other => return refuse(format!("makes {other}; only f32 and i64 are supported")),
     };
     let scalar = |source| Weight { dims: vec![], source, initializer: None };
-    let (off, on) = (at.constant("off", scalar(off)), at.constant("on", scalar(on)));
+    let (off, on) = (at.declare("off", scalar(off)), at.declare("on", scalar(on)));
     at.make("where", &[hot, on, off], Attrs::new())?;
     Ok(())
 }

@@ -19,6 +19,7 @@ use super::probe::Sizes;
 use super::versions::{CHECKED, OLDEST, change};
 use crate::error::ImportError;
 
+pub(crate) use floats::moving;
 pub(crate) use scope::{subgraphs, subgraphs_mut, values_read};
 
 /// Nodes that may come of functions and branches; a few bytes can ask for any number.

@@ -126,7 +126,6 @@ pub fn split(at: &mut At<'_, '_>) -> Result<(), Refused> {
 pub fn pad(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let x = at.any(0)?;
     let dims: Vec<i64> = at.dims(x).iter().map(|&it| it as i64).collect();
-    let rank = dims.len();
     let given = at.list("pads", 1, 11)?.unwrap_or_default();
     let axes = if at.opset() < 18 { None } else { at.ints(3)? };
     let pads = pads(&at.dims(x), &given, axes.as_deref())?;

@@ -16,6 +16,11 @@ pub fn mat_mul(at: &mut At<'_, '_>) -> Result<(), Refused> {
         at.make("linear", &[a, w], Attrs::new().with("transpose", transpose))?;
         return Ok(());
     }
+    if !at.is_data(b) && b_dims.len() == 1 {
+        let w = reshaped(at, b, &[b_dims[0], 1], "column")?;
+        let y = at.emit("linear", &[a, w], Attrs::new().with("transpose", 0), "full")?;
+        return at.finish_reshaped(y);
+    }
     if !at.is_data(a) && a_dims.len() == 2 {
         return weight_on_the_left(at, a, b);
     }

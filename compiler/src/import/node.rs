@@ -93,6 +93,21 @@ impl<'w, 'a> At<'w, 'a> {
         }
     }
 
+    /// Input `slot` as a tensor of floats that is never trained.
+    pub fn constant(&mut self, slot: usize) -> Result<Value, Refused> {
+        let value = self.input_as(slot, Reading::Setting)?;
+        if self.is_data(value) {
+            return refuse(format!("has an input {slot} (`{}`) that is no constant", self.node.input[slot]));
+        }
+        Ok(value)
+    }
+
+    /// Declares a constant for this node alone.
+    pub fn declare(&mut self, suffix: &str, weight: Weight) -> Value {
+        let name = format!("{}.{suffix}", self.first_output());
+        self.walk.declare_constant(&name, weight)
+    }
+
     /// Input `slot` as a tensor of floats, integers or truths.
     pub fn any(&mut self, slot: usize) -> Result<Value, Refused> {
         let name = self.input_name(slot)?.to_string();
@@ -111,6 +126,11 @@ impl<'w, 'a> At<'w, 'a> {
             Type::Dense { dtype: found, .. } if *found == dtype => Ok(value),
             ty => refuse(format!("reads `{}`, which is {ty}; {dtype} is needed", self.input_name(slot)?)),
         }
+    }
+
+    /// Whether input `slot` is of integers.
+    pub fn is_integer(&mut self, slot: usize) -> bool {
+        self.any(slot).is_ok_and(|it| self.dtype(it) == Some(DType::I64))
     }
 
     /// Element type of a dense value in the graph.
@@ -143,6 +163,21 @@ impl<'w, 'a> At<'w, 'a> {
             None => Ok(None),
             Some([value]) => Ok(Some((*value).into())),
             Some(values) => refuse(format!("takes one number as input {slot}, has {}", values.len())),
+        }
+    }
+
+    /// Input `slot` where it is a literal: one number that no weight went into, with no more axes than the other input,
+    /// so that the output has the other's shape.
+    pub fn literal(&self, slot: usize) -> Option<f64> {
+        let name = self.input_name(slot).ok()?;
+        let rank = |slot| Some(self.walk.facts.ty(self.input_name(slot).ok()?)?.rank());
+        let other = usize::from(slot == 0);
+        if !self.walk.is_constant(name) || rank(other)? < rank(slot)? {
+            return None;
+        }
+        match self.walk.facts.floats(name)?[..] {
+            [number] if number.is_finite() => Some(number.into()),
+            _ => None,
         }
     }
 
@@ -274,16 +309,25 @@ impl<'w, 'a> At<'w, 'a> {
         Ok(())
     }
 
-    /// Declares a constant on the way to the output.
-    pub fn constant(&mut self, suffix: &str, weight: Weight) -> Value {
-        let name = format!("{}.{suffix}", self.first_output());
-        self.walk.declare_constant(&name, weight)
-    }
-
     /// Adds a node on the way to the output; returns its first result.
     pub fn emit(&mut self, op: &str, operands: &[Value], attrs: Attrs, suffix: &str) -> Result<Value, Refused> {
         let name = format!("{}.{suffix}", self.first_output());
         self.walk.add(op, operands, attrs, &name)
+    }
+
+    /// Output 0 is all inputs taken together by `op`, from the first to the last.
+    pub fn fold(&mut self, op: &str) -> Result<(), Refused> {
+        let mut folded = self.input(0)?;
+        for slot in 1..self.inputs() {
+            let operands = [folded, self.input(slot)?];
+            if slot + 1 == self.inputs() {
+                self.make(op, &operands, Attrs::new())?;
+                return Ok(());
+            }
+            folded = self.emit(op, &operands, Attrs::new(), op)?;
+        }
+        self.finish(folded);
+        Ok(())
     }
 
     /// Adds the node that makes output 0; returns it.

@@ -29,8 +29,17 @@ pub fn output_name(graph: &GraphProto) -> Result<&str, ImportError> {
     graph.output.first().map(|it| it.name()).ok_or(ImportError::NoOutput)
 }
 
-/// Nodes that the output depends on, each after those that it reads; otherwise in the file's order.
-pub fn live_nodes(graph: &GraphProto) -> Result<Vec<&NodeProto>, ImportError> {
+/// What is imported: the output; or the model's own loss, and the first output beside it.
+pub fn roots<'a>(graph: &'a GraphProto, loss: &'a str) -> Result<Vec<&'a str>, ImportError> {
+    if loss.is_empty() {
+        return Ok(vec![output_name(graph)?]);
+    }
+    let beside = graph.output.iter().map(|it| it.name()).find(|it| *it != loss);
+    Ok(std::iter::once(loss).chain(beside).collect())
+}
+
+/// Nodes that the outputs depend on, each after those that it reads; otherwise in the file's order.
+pub fn live_nodes<'a>(graph: &'a GraphProto, outputs: &[&str]) -> Result<Vec<&'a NodeProto>, ImportError> {
     let mut makers: HashMap<&str, usize> = HashMap::new();
     for (at, node) in graph.node.iter().enumerate() {
         for output in node.output.iter().filter(|it| !it.is_empty()) {
@@ -45,13 +54,12 @@ pub fn live_nodes(graph: &GraphProto) -> Result<Vec<&NodeProto>, ImportError> {
         return Err(ImportError::MadeTwice(twice.to_string()));
     }
     // Depth first, without recursion: a file can nest as deeply as it likes.
-    let output = output_name(graph)?;
-    if !makers.contains_key(output) && !given.contains(output) {
-        return Err(ImportError::UndefinedOutput(output.into()));
+    if let Some(output) = outputs.iter().find(|it| !makers.contains_key(*it) && !given.contains(*it)) {
+        return Err(ImportError::UndefinedOutput(output.to_string()));
     }
     let mut order = vec![];
     let mut state = vec![Visit::New; graph.node.len()];
-    let mut stack: Vec<usize> = makers.get(output).copied().into_iter().collect();
+    let mut stack: Vec<usize> = outputs.iter().rev().filter_map(|it| makers.get(it).copied()).collect();
     while let Some(&at) = stack.last() {
         let node = &graph.node[at];
         if state[at] != Visit::New {

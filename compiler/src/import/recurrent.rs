@@ -84,7 +84,8 @@ struct Cell {
     r_bias: Option<Value>,
     /// Of the cell on the gates i, o and f, `[hidden]` each.
     peepholes: Option<[Value; 3]>,
-    linear_before_reset: bool,
+    /// Weight and bias of a GRU's last gate, where the state is reset before the product.
+    last: Option<(Value, Option<Value>)>,
 }
 
 /// What goes from step to step.
@@ -138,8 +139,11 @@ fn unroll(at: &mut At<'_, '_>, activations: &[&str], step: Step) -> Result<(), R
             }
             false => None,
         };
-        let linear_before_reset = at.int("linear_before_reset", 0) != 0;
-        let cell = Cell { hidden, r, r_bias, peepholes, linear_before_reset };
+        let mut cell = Cell { hidden, r, r_bias, peepholes, last: None };
+        if at.op_type() == "GRU" && at.int("linear_before_reset", 0) == 0 {
+            cell.last = Some(rows(at, (r, r_bias), 2 * hidden, hidden)?);
+            (cell.r, cell.r_bias) = rows(at, (r, r_bias), 0, 2 * hidden)?;
+        }
         let operands = [Some(x), Some(w), w_bias].into_iter().flatten().collect::<Vec<_>>();
         let gates_of_all = at.emit("linear", &operands, Attrs::new().with("transpose", 1), "gates")?;
         let backwards = direction == 1 || at.word("direction", "forward") == "reverse";
@@ -251,23 +255,17 @@ fn gru_step(at: &mut At<'_, '_>, cell: &Cell, of_input: Value, state: State) -> 
         let sum = at.emit("add", &[x, h], none(), "sum")?;
         at.emit("sigmoid", &[sum], none(), if which == 0 { "z" } else { "r" })
     };
-    let (z, of_reset) = if cell.linear_before_reset {
-        let of_state = linear(at, h, cell.r, cell.r_bias)?;
-        let (z, r) = (gate(at, of_state, 0)?, gate(at, of_state, 1)?);
-        let of_h = columns(at, of_state, 2 * n, n)?;
-        (z, at.emit("mul", &[r, of_h], none(), "reset")?)
-    } else {
-        let rows = |at: &mut At<'_, '_>, first: u64, count: u64| -> Result<(Value, Option<Value>), Refused> {
-            let r = span(at, cell.r, 0, first * n, count * n)?;
-            let bias = cell.r_bias.map(|it| span(at, it, 0, first * n, count * n)).transpose()?;
-            Ok((r, bias))
-        };
-        let (gates, bias) = rows(at, 0, 2)?;
-        let of_state = linear(at, h, gates, bias)?;
-        let (z, r) = (gate(at, of_state, 0)?, gate(at, of_state, 1)?);
-        let reset = at.emit("mul", &[r, h], none(), "reset")?;
-        let (last, bias) = rows(at, 2, 1)?;
-        (z, linear(at, reset, last, bias)?)
+    let of_state = linear(at, h, cell.r, cell.r_bias)?;
+    let (z, r) = (gate(at, of_state, 0)?, gate(at, of_state, 1)?);
+    let of_reset = match cell.last {
+        None => {
+            let of_h = columns(at, of_state, 2 * n, n)?;
+            at.emit("mul", &[r, of_h], none(), "reset")?
+        }
+        Some((w, bias)) => {
+            let reset = at.emit("mul", &[r, h], none(), "reset")?;
+            linear(at, reset, w, bias)?
+        }
     };
     let x = columns(at, of_input, 2 * n, n)?;
     let sum = at.emit("add", &[x, of_reset], none(), "sum")?;
@@ -275,6 +273,18 @@ fn gru_step(at: &mut At<'_, '_>, cell: &Cell, of_input: Value, state: State) -> 
     let change = at.emit("sub", &[h, new], none(), "change")?;
     let kept = at.emit("mul", &[z, change], none(), "kept")?;
     Ok(State { h: at.emit("add", &[new, kept], none(), "h")?, c: None })
+}
+
+/// `count` rows of a weight and of its bias.
+fn rows(
+    at: &mut At<'_, '_>,
+    (w, bias): (Value, Option<Value>),
+    first: u64,
+    count: u64,
+) -> Result<(Value, Option<Value>), Refused> {
+    let w = span(at, w, 0, first, count)?;
+    let bias = bias.map(|it| span(at, it, 0, first, count)).transpose()?;
+    Ok((w, bias))
 }
 
 fn linear(at: &mut At<'_, '_>, x: Value, w: Value, bias: Option<Value>) -> Result<Value, Refused> {

@@ -17,6 +17,8 @@ pub enum Reading {
     NormAffine,
     /// As running statistics of BatchNormalization.
     NormStatistic,
+    /// As a number that says how to compute, such as the weight of a class in a loss.
+    Setting,
 }
 
 /// Decides the role of each weight and keeps count of what the patterns were good for.
@@ -40,6 +42,9 @@ impl Roles {
 
     /// The row of `ops/source.rs` that declares this initializer.
     pub fn of(&self, initializer: &str, reading: Reading) -> &'static str {
+        if reading == Reading::Setting {
+            return "frozen";
+        }
         if reading == Reading::NormStatistic {
             return if self.batch_norm == BatchNorm::Train { "statistic" } else { "frozen" };
         }

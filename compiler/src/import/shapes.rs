@@ -103,6 +103,11 @@ impl Attributes for NodeProto {
     }
 }
 
+/// Whether there is a rule for this operator.
+pub fn known(op: &str) -> bool {
+    RULES.iter().any(|it| it.0 == op)
+}
+
 /// Makes tract find out the types of these operators by our rules.
 pub fn register(onnx: &mut tract_onnx::Onnx) {
     for (op, ..) in RULES {

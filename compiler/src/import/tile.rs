@@ -52,13 +52,13 @@ pub fn trilu(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let mask = (0..rows as i64).flat_map(|row| (0..columns as i64).map(move |column| (row, column)));
     let mask = mask.map(|(row, column)| kept(row, column)).collect();
     let mask =
-        at.constant("mask", Weight { dims: vec![rows, columns], source: Source::Truths(mask), initializer: None });
+        at.declare("mask", Weight { dims: vec![rows, columns], source: Source::Truths(mask), initializer: None });
     let zero = match at.dtype(x) {
         Some(DType::Bool) => return at.make("and", &[x, mask], Attrs::new()).map(drop),
         Some(DType::I64) => Source::Integers(vec![0]),
         _ => Source::Values(vec![0.0]),
     };
-    let zero = at.constant("zero", Weight { dims: vec![], source: zero, initializer: None });
+    let zero = at.declare("zero", Weight { dims: vec![], source: zero, initializer: None });
     at.make("where", &[mask, x, zero], Attrs::new())?;
     Ok(())
 }

@@ -10,13 +10,15 @@ use super::Imported;
 use super::facts::Facts;
 use super::inline::{Obstacles, first_output};
 use super::node::{At, ImportRule, Refused};
-use super::order::{label, output_name};
+use super::notes::Note;
+use super::order::label;
 use super::probe::{is_float, real_inputs, weight_dims};
 use super::roles::{Reading, Roles};
+use super::shapes;
 use super::weights::{Source, Weight};
 use crate::attrs::{Attr, Attrs};
 use crate::error::{ImportError, Refusal};
-use crate::graph::{Graph, Phase, Value};
+use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops;
 use crate::options::Options;
 use crate::step::scalar_step;
@@ -76,7 +78,14 @@ impl<'a> Walk<'a> {
     }
 
     /// Imports `order`, or says everything that is wrong with it.
-    pub fn run(mut self, order: &[&NodeProto]) -> Result<Imported, ImportError> {
+    ///
+    /// Notes what becomes of each node, as far as it gets.
+    pub fn run(
+        mut self,
+        order: &[&NodeProto],
+        outputs: &[&str],
+        notes: &mut Vec<Note>,
+    ) -> Result<Imported, ImportError> {
         let read: HashSet<&str> = order.iter().flat_map(|it| it.input.iter().map(String::as_str)).collect();
         for info in real_inputs(self.model.graph()) {
             let Some(ty) = self.facts.ty(info.name()).filter(|_| read.contains(info.name())) else { continue };
@@ -86,20 +95,38 @@ impl<'a> Walk<'a> {
             self.inputs.push(value);
         }
         for node in order {
-            self.visit(node)?;
+            let (refusals, last) = (self.refusals.len(), self.graph.phase(Phase::Forward).next_back());
+            let outcome = self.visit(node);
+            notes.push(self.note(node, refusals, last));
+            outcome?;
         }
         if !self.refusals.is_empty() {
             return Err(ImportError::Unsupported(self.refusals));
         }
         self.roles.check()?;
-        let name = output_name(self.model.graph())?;
+        let name = outputs.first().copied().unwrap_or_default();
+        let prediction = outputs.get(1).and_then(|it| self.bound(it));
         match self.values.get(name) {
             Some(&output) => {
                 let Walk { graph, weights, inputs, step, .. } = self;
-                Ok(Imported { graph, weights, inputs, step, output })
+                Ok(Imported { graph, weights, inputs, step, output, prediction })
             }
             None => Err(ImportError::ConstantOutput(name.into())),
         }
+    }
+
+    /// What became of a node, where there were so many refusals and this was the last node before it.
+    fn note(&self, node: &NodeProto, refusals: usize, last: Option<NodeId>) -> Note {
+        let mut note = Note::of(node);
+        note.refused = self.refusals.get(refusals).map(|it| it.reason.clone());
+        let mut outputs = node.output.iter().filter(|it| !it.is_empty());
+        if note.refused.is_none() {
+            note.constant = outputs.clone().all(|it| self.is_constant(it));
+            note.behind = !note.constant && !outputs.any(|it| self.values.contains_key(it));
+            let is_weight = |name: &str| self.weights.get(name).is_some_and(|it| it.initializer.is_some());
+            note.add(&self.graph, last, is_weight);
+        }
+        note
     }
 
     fn visit(&mut self, node: &NodeProto) -> Result<(), ImportError> {
@@ -112,15 +139,13 @@ impl<'a> Walk<'a> {
         if outputs.iter().all(|it| self.is_constant(it)) {
             return Ok(());
         }
-        let obstacle = self.obstacles.get(&first_output(node));
-        let rule = rule(node).filter(|_| obstacle.is_none());
+        let rule = rule(node);
+        let obstacle = self.obstacles.get(&first_output(node)).cloned();
+        let obstacle = obstacle.or_else(|| self.odd_weight(node).filter(|_| rule.is_some()));
+        let rule = rule.filter(|_| obstacle.is_none());
         let known = |it: &&String| it.is_empty() || self.facts.ty(it).is_some() || self.values.contains_key(*it);
         let outcome = match rule {
-            None => Err(Refused(match domain(node) {
-                _ if obstacle.is_some() => obstacle.cloned().unwrap_or_default(),
-                "" => unsupported(node.op_type()),
-                domain => format!("of domain {domain} is not supported"),
-            })),
+            None => Err(Refused(obstacle.or_else(|| operator_refusal(node)).unwrap_or_default())),
             // What comes after a node that is refused has no shapes; that is not its own fault.
             Some(_) if !node.input.iter().all(|it| known(&it)) => return Ok(()),
             Some(rule) => {
@@ -128,7 +153,8 @@ impl<'a> Walk<'a> {
                 rule(&mut at).and_then(|()| at.check())
             }
         };
-        let typed = outputs.first().is_some_and(|it| self.facts.ty(it).is_some());
+        // Where types come from our own rules, it is them that refuse.
+        let typed = shapes::known(node.op_type()) || outputs.first().is_some_and(|it| self.facts.ty(it).is_some());
         if let (Err(Refused(reason)), Some(_), false) = (&outcome, rule, typed) {
             if !self.refusals.is_empty() {
                 return Ok(());
@@ -151,6 +177,16 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What is wrong with an initializer that a node reads, if that has a type that nothing computes with.
+    fn odd_weight(&self, node: &NodeProto) -> Option<String> {
+        let mut odd = node.input.iter().filter(|it| self.facts.ty(it).is_none());
+        let tensor = odd.find_map(|it| self.initializers.get(it.as_str()))?;
+        let dtype = DataType::try_from(tensor.data_type()).map_or("?", |it| it.as_str_name());
+        // Where nothing has a type, something else is at fault.
+        let alone = node.input.iter().any(|it| self.facts.ty(it).is_some()) && !is_float(tensor);
+        alone.then(|| format!("reads `{}`, which is {dtype}; only weights of floats are supported", tensor.name()))
     }
 
     /// Whether a value of the model is known when compiling: no input and no weight went into it.
@@ -268,9 +304,20 @@ fn is_mask(weight: &Weight) -> bool {
 }
 
 fn rule(node: &NodeProto) -> Option<ImportRule> {
-    let rows = ops::all().flat_map(|it| it.import);
-    let found = rows.filter(|it| it.0 == node.op_type()).map(|it| it.1).next();
-    found.filter(|_| domain(node).is_empty())
+    let name = match domain(node) {
+        "" => node.op_type().to_string(),
+        domain => format!("{domain}.{}", node.op_type()),
+    };
+    ops::all().flat_map(|it| it.import).find(|it| it.0 == name).map(|it| it.1)
+}
+
+/// Why a node cannot be imported whatever it reads; none where its operator has a rule.
+pub fn operator_refusal(node: &NodeProto) -> Option<String> {
+    let refusal = match domain(node) {
+        "" => unsupported(node.op_type()),
+        domain => format!("of domain {domain} is not supported"),
+    };
+    rule(node).is_none().then_some(refusal)
 }
 
 /// What is wrong with an operator that has no rule, and what to do about it.

@@ -1,7 +1,7 @@
 //! Activations. Piecewise linear ones save a bit an element; smooth ones save what their derivative is made of.
 
 use super::rules::{all_floats, arity, broadcast, fail, floats, mask, same, same_pair, shaped, with_mask};
-use super::{Batch, Estimate, Gradient, Import, Lower, OpDef, ShapeError, nothing};
+use super::{Batch, Estimate, Gradient, Import, Lower, OpDef, ShapeError, Slope, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::import::rules;
@@ -13,6 +13,8 @@ pub const OPS: &[OpDef] = &[
         masked_vjp(at, 1.0, at.attrs().float_or("alpha", 0.01))
     }),
     masked("clip", &[("Clip", rules::clip)], |at| masked_vjp(at, 1.0, 0.0)),
+    masked("thresholded_relu", &[("ThresholdedRelu", rules::thresholded_relu)], |at| masked_vjp(at, 1.0, 0.0)),
+    masked("shrink", &[("Shrink", rules::shrink)], |at| masked_vjp(at, 1.0, 0.0)),
     masked("hard_sigmoid", &[("HardSigmoid", rules::hard_sigmoid)], |at| {
         masked_vjp(at, at.attrs().float_or("alpha", 0.2), 0.0)
     }),
@@ -30,7 +32,10 @@ pub const OPS: &[OpDef] = &[
         let (dy, x) = (at.cotangent(0), at.operand(0));
         at.grad(0, "hard_swish_grad", &[dy, x], Attrs::new());
     }),
-    OpDef { estimates: &[(1, Estimate::Forced)], ..OpDef::made("hard_swish_grad", &["dx"], same_pair) },
+    OpDef {
+        estimates: &[(1, Estimate::Slope(Slope { function: "hard_swish", rounded: false }))],
+        ..OpDef::made("hard_swish_grad", &["dx"], same_pair)
+    },
     OpDef {
         name: "prelu",
         results: &["y", "mask"],

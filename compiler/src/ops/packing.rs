@@ -1,6 +1,6 @@
 //! Pruned copies of activations: what the Back Razor pass is made of.
 
-use super::rules::{all_floats, arity, fail, same};
+use super::rules::{all_floats, arity, fail, floats, same};
 use super::{OpDef, ShapeError};
 use crate::attrs::Attrs;
 use crate::types::{DType, Type};
@@ -18,7 +18,40 @@ pub const OPS: &[OpDef] = &[
     }),
     // The published rule: everything at or above a threshold, so ties are all kept. Nothing is packed.
     OpDef::made("mask_topk", &["hat"], same),
+    // Its rule for what GELU reads.
+    OpDef::made("round_f16", &["hat"], same),
+    // The derivative of a smooth activation at x, as the nearest of a few levels.
+    OpDef::made("slope_codes", &["codes"], |operands, attrs| {
+        all_floats(operands, 1, 1)?;
+        let bits = attrs.int_or("bits", 0);
+        slope(attrs, bits)?;
+        Ok(vec![Type::Codes { dims: operands[0].dims().to_vec(), bits: bits as u64 }])
+    }),
+    // dx = dy * level.
+    OpDef::made("scale_by_codes", &["dx"], |operands, attrs| {
+        arity(operands, 2, 2)?;
+        floats(operands, &[0])?;
+        match &operands[1] {
+            Type::Codes { dims, bits } if dims == operands[0].dims() => slope(attrs, *bits as i64)?,
+            other => return fail(format!("the codes must be those of {}, not {other}", operands[0])),
+        }
+        Ok(vec![operands[0].clone()])
+    }),
 ];
+
+/// Checks that so many bits can hold the slopes of the function that the attributes name.
+fn slope(attrs: &Attrs, bits: i64) -> Result<(), ShapeError> {
+    if !(2..=4).contains(&bits) {
+        return fail(format!("codes have 2 to 4 bits, not {bits}"));
+    }
+    match attrs.word("function") {
+        Some("gelu" | "silu" | "mish" | "hard_swish" | "softplus" | "softsign") => Ok(()),
+        // From 0 to the larger of 1 and alpha.
+        Some("elu") if (0.0..=((1 << bits) - 1) as f64).contains(&attrs.float_or("alpha", 1.0)) => Ok(()),
+        Some("elu") => fail(format!("{bits} bits cannot hold slopes up to {}", attrs.float_or("alpha", 1.0))),
+        _ => fail("needs the function whose slopes the codes are"),
+    }
+}
 
 fn compress(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     all_floats(operands, 1, 1)?;

@@ -21,8 +21,19 @@ use crate::types::Type;
 pub struct Decision {
     /// Name of the saved value.
     pub value: String,
-    /// The fraction pruned, or why it is saved whole.
-    pub outcome: Result<Sparsity, Whole>,
+    /// What is saved of it, or why it is saved whole.
+    pub outcome: Result<Saved, Whole>,
+}
+
+/// What is saved of a tensor instead of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// All but this fraction of each sample.
+    Pruned(Sparsity),
+    /// So many bits an element, of an activation's slope at it.
+    Coded(u64),
+    /// All of it, rounded to 16 bits.
+    Rounded,
 }
 
 /// Why a tensor is saved whole.
@@ -69,7 +80,10 @@ pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) {
 
 /// What the pass makes of every saved tensor of a graph.
 pub fn decisions(graph: &Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
-    let named = |(saved, outcome)| Decision { value: graph.name(saved).to_string(), outcome };
+    let named = |(saved, outcome): (Value, Result<Sparsity, Whole>)| {
+        let value = graph.name(saved).to_string();
+        Decision { value, outcome: outcome.map(Saved::Pruned) }
+    };
     outcomes(graph, razor, batch).into_iter().map(named).collect()
 }
 
@@ -177,7 +191,7 @@ fn decide(
 fn accepts_estimate(graph: &Graph, value: Value, razor: &Razor) -> bool {
     let allowed = |estimate| match estimate {
         Estimate::Safe => true,
-        Estimate::Forced => razor.smooth,
+        Estimate::Forced | Estimate::Slope(_) => razor.smooth,
         Estimate::Published => razor.smooth || razor.reference,
     };
     readers(graph, value, Phase::Backward).into_iter().all(|(reader, slot)| {
@@ -264,7 +278,7 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
 }
 
 /// The forward node after which nobody in that phase needs the value or a view of it; none for an unread input.
-fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
+pub(super) fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
     let own = (graph.node(value.node).phase == Phase::Forward).then_some(value.node);
     let later = readers(graph, value, Phase::Forward).into_iter().map(|it| it.0);
     own.into_iter().chain(later).max_by_key(|&it| graph.position(it))

@@ -27,7 +27,7 @@ pub fn run(graph: &mut Graph) {
 fn transposed(graph: &Graph, value: Value) -> Option<Value> {
     let of = made(graph, value, "transpose")?[0];
     let perm = graph.node(value.node).attrs.ints("perm");
-    (is_inner(graph, value) && perm == swapped(perm.len())).then_some(of)
+    (2 <= perm.len() && perm == swapped(perm.len()) && is_inner(graph, value)).then_some(of)
 }
 
 /// The permutation of `rank` axes that swaps the last two.

@@ -9,20 +9,20 @@ pub fn run(graph: &mut Graph) {
     lift(graph, |graph, root| {
         let with_bias = |(y, bias): (Value, Value)| {
             let normalized = is_inner(graph, y).then(|| normalized(graph, y)).flatten()?;
-            (graph.ty(bias) == graph.ty(normalized.scale)).then_some((normalized, Some(bias)))
+            (graph.ty(bias) == graph.ty(normalized.scale?)).then_some((normalized, Some(bias)))
         };
         let (Normalized { x, scale, axis, epsilon }, bias) = match made(graph, root, "add") {
             Some(terms) => both_orders(&terms)?.into_iter().find_map(with_bias)?,
             None => (normalized(graph, root)?, None),
         };
         let attrs = Attrs::new().with("axis", axis as i64).with("epsilon", epsilon);
-        Some(Lift { op: "layer_norm", operands: [x, scale].into_iter().chain(bias).collect(), attrs })
+        Some(Lift { op: "layer_norm", operands: [x].into_iter().chain(scale).chain(bias).collect(), attrs })
     });
 }
 
 struct Normalized {
     x: Value,
-    scale: Value,
+    scale: Option<Value>,
     axis: usize,
     epsilon: f64,
 }
@@ -30,14 +30,27 @@ struct Normalized {
 fn normalized(graph: &Graph, y: Value) -> Option<Normalized> {
     let (factors, variance, epsilon) = over_deviation(graph, y)?;
     let (square, axis) = mean_from(graph, variance)?;
-    both_orders(&factors)?.into_iter().find_map(|(centered, scale)| {
+    let of = base_of_square(graph, square)?;
+    with_scale(&factors).into_iter().find_map(|(centered, scale)| {
         let x = centered_of(graph, centered, axis)?;
         // Some exporters subtract the mean a second time.
-        let of = base_of_square(graph, square)?;
         let same = of == centered || centered_of(graph, of, axis) == Some(x);
-        let fits = graph.ty(scale).dims() == &graph.ty(x).dims()[axis..];
-        (same && fits).then_some(Normalized { x, scale, axis, epsilon })
+        (same && fits(graph, scale, x, axis)).then_some(Normalized { x, scale, axis, epsilon })
     })
+}
+
+/// What may be normalized, and by what it is scaled.
+pub fn with_scale(factors: &[Value]) -> Vec<(Value, Option<Value>)> {
+    match *factors {
+        [x] => vec![(x, None)],
+        [a, b] => vec![(a, Some(b)), (b, Some(a))],
+        _ => vec![],
+    }
+}
+
+/// Whether a scale has one number for each element of the axes of x from `axis` on.
+pub fn fits(graph: &Graph, scale: Option<Value>, x: Value, axis: usize) -> bool {
+    scale.is_none_or(|it| graph.ty(it).dims() == &graph.ty(x).dims()[axis..])
 }
 
 /// x where `value` is x less its mean over the axes from `axis` on.
@@ -47,7 +60,7 @@ fn centered_of(graph: &Graph, value: Value, axis: usize) -> Option<Value> {
     (mean == (parts[0], axis)).then_some(parts[0])
 }
 
-/// The two factors of `y = a * b / sqrt(variance + epsilon)`, the variance and epsilon.
+/// The factors of `y = a * b * … / sqrt(variance + epsilon)`, the variance and epsilon.
 pub fn over_deviation(graph: &Graph, y: Value) -> Option<(Vec<Value>, Value, f64)> {
     let whole = product(graph, y);
     let powered = |value: Value, exponent: f64| {
@@ -66,7 +79,7 @@ pub fn over_deviation(graph: &Graph, y: Value) -> Option<(Vec<Value>, Value, f64
     };
     let (variance, epsilon) = made_by_number(graph, shifted, "shift", "offset")?;
     factors.sort_unstable();
-    (whole.number == 1.0 && 0.0 <= epsilon && factors.len() == 2).then_some((factors, variance, epsilon))
+    (whole.number == 1.0 && 0.0 <= epsilon).then_some((factors, variance, epsilon))
 }
 
 /// What `mean` is the mean of, and from which axis on, where that is the last ones and they stay as ones.

@@ -1,7 +1,7 @@
 //! Root-mean-square normalization as exporters write it, as one op.
 
-use super::lift_layer_norm::{base_of_square, mean_from, over_deviation};
-use super::pattern::{Lift, both_orders, lift};
+use super::lift_layer_norm::{base_of_square, fits, mean_from, over_deviation, with_scale};
+use super::pattern::{Lift, lift};
 use crate::attrs::Attrs;
 use crate::graph::{Graph, Value};
 
@@ -14,8 +14,8 @@ fn find(graph: &Graph, root: Value) -> Option<Lift> {
     let (factors, variance, epsilon) = over_deviation(graph, root)?;
     let (square, axis) = mean_from(graph, variance)?;
     let of = base_of_square(graph, square)?;
-    let fits = |&(x, scale): &(Value, Value)| x == of && graph.ty(scale).dims() == &graph.ty(x).dims()[axis..];
-    let (x, scale) = both_orders(&factors)?.into_iter().find(fits)?;
+    let found = |&(x, scale): &(Value, Option<Value>)| x == of && fits(graph, scale, x, axis);
+    let (x, scale) = with_scale(&factors).into_iter().find(found)?;
     let attrs = Attrs::new().with("axis", axis as i64).with("epsilon", epsilon);
-    Some(Lift { op: "rms_norm", operands: vec![x, scale], attrs })
+    Some(Lift { op: "rms_norm", operands: [x].into_iter().chain(scale).collect(), attrs })
 }

@@ -200,6 +200,14 @@ impl Parser {
         if word == "bits" {
             return Ok(Type::Bits { dims: self.dims()? });
         }
+        if word == "codes" {
+            self.punct("<")?;
+            self.keyword("f32")?;
+            let dims = self.dims()?;
+            let bits = self.field("bits")?;
+            self.punct(">")?;
+            return Ok(Type::Codes { dims, bits });
+        }
         if word != "topk" {
             let dtype = self.dtype(&word)?;
             return Ok(Type::Dense { dtype, dims: self.dims()? });

@@ -6,6 +6,7 @@ use super::bits;
 use super::chunks::{CHUNK, each2};
 use super::elementwise::map_slice;
 use super::wide::wide;
+use crate::kernels::activation::Gap;
 use crate::kernels::elementwise::{Clip, HardSigmoid, LeakyRelu};
 use crate::pool::Pool;
 
@@ -45,6 +46,16 @@ pub fn hard_sigmoid(pool: &Pool, with: &HardSigmoid, x: &[f32], y: &mut [f32], m
             (0.0 < y) & (y < 1.0)
         },
     );
+}
+
+/// y = x < low ? x + bias : x > high ? x - bias : 0; bits: where it is outside of the gap.
+pub fn gap(pool: &Pool, gap: &Gap, x: &[f32], y: &mut [f32], mask: &mut [u64]) {
+    let (low, high, bias) = (gap.low as f32, gap.high as f32, gap.bias as f32);
+    let f = move |x| {
+        let y = if high < x { x - bias } else { 0.0 };
+        if x < low { x + bias } else { y }
+    };
+    activate(pool, x, y, mask, f, move |x| (x < low) | (high < x));
 }
 
 /// Bit i: `x[i] > 0`.

@@ -1,12 +1,13 @@
 //! Which function runs which kernel, on which operands and results.
 
 use super::{
-    activation, attention, broadcast, conv, dropout, elementwise, fold, index, layout, linear, logic, loss, lrn, norm,
-    optimizer, pack, places, pool2d, reduce, resize, row_norm, rows, softmax, topk, volume,
+    activation, attention, binary, broadcast, conv, cross_entropy, dropout, elementwise, fold, index, layout, linear,
+    logic, loss, lrn, norm, optimizer, pack, places, pool2d, reduce, resize, row_norm, rows, slope, softmax, topk,
+    unary, volume,
 };
 use crate::arena::{Element, Step};
 use crate::kernels::Kernel;
-use crate::kernels::loss::CrossEntropy;
+use crate::kernels::loss::{Correct, CrossEntropy};
 use crate::kernels::optimizer::{Adam, Sgd};
 use crate::kernels::row_norm::{RowNorm, Rows};
 use crate::pool::{Pool, Team};
@@ -90,6 +91,12 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::Mul(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a * b),
         Kernel::Div(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a / b),
         Kernel::Scale(it) => elementwise::scale(pool, it, x(0), y()),
+        Kernel::Unary(it) => unary::unary(pool, it, x(0), y()),
+        Kernel::UnaryGrad(it) => unary::grad(pool, it.function, operands(step), y()),
+        Kernel::Binary(it) => binary::binary(pool, it, operands(step), y()),
+        Kernel::SlopeCodes(it) => slope::slope_codes(pool, it, x(0), step.result(0)),
+        Kernel::ScaleByCodes(it) => slope::scale_by_codes(pool, it, x(0), bits(1), y()),
+        Kernel::Gap(it) => activation::gap(pool, it, x(0), any(step, 0), any(step, 1)),
         Kernel::MaskedScale(it) => elementwise::masked_scale(pool, it, x(0), bits(1), y()),
         Kernel::Dropout(it) => dropout::dropout(pool, it, x(0), x(1)[0], any(step, 0), any(step, 1)),
         Kernel::Reduce(it) => reduce::reduce(pool, it, x(0), y()),
@@ -132,7 +139,6 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         }),
         Kernel::Select(it) => logic::select(pool, it, x(0), step.operand(1), y()),
         Kernel::Integer(it) => logic::integer(pool, it, (step.operand(0), step.operand(1)), step.result(0)),
-        Kernel::Mod(it) => logic::modulo(pool, it, (x(0), x(1)), y()),
         Kernel::Fold(it) if it.element == DType::F32 => fold::fold(pool, it, x(0), y()),
         Kernel::Fold(it) => fold::fold::<i64>(pool, it, step.operand(0), step.result(0)),
         Kernel::ReduceProdGrad(it) => fold::reduce_prod_grad(pool, it, operands(step), y()),
@@ -146,17 +152,23 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::LogSoftmax(it) => softmax::log_softmax(pool, it, x(0), y()),
         Kernel::LogSoftmaxGrad(it) => softmax::log_softmax_grad(pool, it, operands(step), y()),
         Kernel::SoftmaxCrossEntropy(it) => {
-            loss::softmax_cross_entropy(pool, x(0), &classes(it, step), any(step, 0), any(step, 1));
+            cross_entropy::softmax_cross_entropy(pool, x(0), &targets(it, step, 1), any(step, 0), any(step, 1));
         }
         Kernel::SoftmaxCrossEntropyGrad(it) => {
-            loss::softmax_cross_entropy_grad(pool, x(0), &classes(it, step), y());
+            cross_entropy::softmax_cross_entropy_grad(pool, [x(0), x(1)], &targets(it, step, 2), y());
         }
         Kernel::Mse(_) => y()[0] = loss::mse(pool, operands(step)),
         Kernel::MseGrad(_) => loss::mse_grad(pool, operands(step), y()),
+        Kernel::Mae(_) => y()[0] = loss::mae(pool, operands(step)),
+        Kernel::MaeGrad(_) => loss::mae_grad(pool, operands(step), y()),
+        Kernel::Huber(it) => y()[0] = loss::huber(pool, it.delta, operands(step)),
+        Kernel::HuberGrad(it) => loss::huber_grad(pool, it.delta, operands(step), y()),
         Kernel::BceWithLogits(_) => y()[0] = loss::bce_with_logits(pool, operands(step)),
         Kernel::BceWithLogitsGrad(_) => loss::bce_with_logits_grad(pool, operands(step), y()),
-        Kernel::Correct(it) if it.argmax => y()[0] = loss::correct_argmax(pool, [x(0), x(2)], step.operand(1)),
-        Kernel::Correct(_) => y()[0] = loss::correct_threshold(pool, operands(step)),
+        Kernel::Correct(Correct::Argmax(it)) => {
+            scalars(step, cross_entropy::correct(pool, it, [x(0), x(2)], step.operand(1)));
+        }
+        Kernel::Correct(_) => scalars(step, loss::correct_threshold(pool, operands(step))),
         Kernel::Compress(it) => pack::compress(pool, it, x(0), step.result(0)),
         Kernel::Decompress(it) => pack::decompress(pool, it, step.operand(0), y()),
         Kernel::MaskTopk(it) => topk::mask_topk(pool, it, x(0), y()),
@@ -211,9 +223,17 @@ fn any<'a, T: Element>(step: &Step<'a>, slot: usize) -> &'a mut [T] {
     step.wanted(slot).unwrap_or_default()
 }
 
-fn classes<'a>(loss: &'a CrossEntropy, step: &Step<'a>) -> loss::Classes<'a> {
-    let class_weight = loss.class_weight.then(|| step.operand(3));
-    loss::Classes { loss, target: step.operand(1), rows: step.operand(2), class_weight }
+/// What scores are compared with; the classes are operand `slot`.
+fn targets<'a>(loss: &'a CrossEntropy, step: &Step<'a>, slot: usize) -> cross_entropy::Targets<'a> {
+    let class_weight = loss.class_weight.then(|| step.operand(slot + 2));
+    cross_entropy::Targets { loss, target: step.operand(slot), rows: step.operand(slot + 1), class_weight }
+}
+
+/// Writes results that are numbers, as far as they are wanted.
+fn scalars<const N: usize>(step: &Step<'_>, values: [f32; N]) {
+    for (slot, value) in values.into_iter().enumerate() {
+        any(step, slot).iter_mut().for_each(|it| *it = value);
+    }
 }
 
 fn sgd(pool: &Pool, sgd: &Sgd, step: &Step<'_>) {

@@ -34,14 +34,17 @@ impl Array {
         Array::within(path, file, 0, bytes, bound)
     }
 
-    /// Opens the member `name` of an `.npz` file. A compressed one must fit into `bound`.
-    pub fn open_member(path: &Path, name: &'static str, bound: u64) -> Result<Array, DataError> {
+    /// Opens the member of an `.npz` file that has one of these names. A compressed one must fit into `bound`.
+    pub fn open_member(path: &Path, names: &[&str], bound: u64) -> Result<Array, DataError> {
         let bad = |reason: String| DataError::BadArray { path: path.into(), reason };
         let file = File::open(path).map_err(|source| DataError::Read { path: path.into(), source })?;
         let mut archive = zip::ZipArchive::new(file).map_err(|error| bad(error.to_string()))?;
-        let Some(index) = archive.index_for_name(&format!("{name}.npy")).or_else(|| archive.index_for_name(name))
-        else {
+        let index = names
+            .iter()
+            .find_map(|name| archive.index_for_name(&format!("{name}.npy")).or_else(|| archive.index_for_name(name)));
+        let Some(index) = index else {
             let found = archive.file_names().take(10).collect::<Vec<_>>().join(", ");
+            let name = names.first().copied().unwrap_or_default().into();
             return Err(DataError::MissingArray { path: path.into(), name, found });
         };
         let mut member = archive.by_index(index).map_err(|error| bad(error.to_string()))?;

@@ -9,7 +9,7 @@ pub enum DataError {
     #[error("{path}: {source}", path = path.display())]
     Read { path: PathBuf, source: std::io::Error },
 
-    #[error("{path} is no data set; give a folder with a subfolder of images for each class, an .npy file or an .npz file", path = path.display())]
+    #[error("{path} is no data set; give a folder with a subfolder of images for each class, an .npy, .npz, .jsonl, .csv, .tsv or .txt file", path = path.display())]
     Unknown { path: PathBuf },
 
     #[error("{path} has no class folders; put the images of each class into a subfolder named after it", path = path.display())]
@@ -42,8 +42,8 @@ pub enum DataError {
     #[error("{path} takes {bytes} bytes, but {what} must fit into the {bound} bytes of the data cache; {remedy}", path = path.display())]
     TooLarge { path: PathBuf, what: &'static str, bytes: u64, bound: u64, remedy: &'static str },
 
-    #[error("{path} has no array `{name}`; an .npz file needs `x` and `y`, and holds {found}", path = path.display())]
-    MissingArray { path: PathBuf, name: &'static str, found: String },
+    #[error("{path} has no array `{name}`; an .npz file needs one for each input by its name (`x` will do for a single one) and `y` for the targets, and holds {found}", path = path.display())]
+    MissingArray { path: PathBuf, name: String, found: String },
 
     #[error("{path} needs targets; give them with `--targets Y.npy`", path = path.display())]
     MissingTargets { path: PathBuf },
@@ -66,11 +66,45 @@ pub enum DataError {
     #[error("{path}: a row of shape {found:?} can be read with its channels first or last; save it in the input's own shape {expected:?}", path = path.display())]
     AmbiguousShape { path: PathBuf, expected: Vec<usize>, found: Vec<usize> },
 
+    #[error(
+        "a folder of images fills one input, but the trainer has {names}; give an .npz file with an array for each"
+    )]
+    FolderInputs { names: String },
+
+    #[error("{path} fills one input, but the trainer has {names}; give an .npz file with an array for each", path = path.display())]
+    ArrayInputs { path: PathBuf, names: String },
+
+    #[error("{path}: row {row} holds {value}, but the input `{name}` takes whole numbers from 0{}", to(.end), path = path.display())]
+    Whole { path: PathBuf, row: usize, name: String, value: f64, end: Option<u64> },
+
+    #[error("{path}: line {line} {problem}", path = path.display())]
+    Line { path: PathBuf, line: usize, problem: String },
+
+    #[error("{path} {problem}", path = path.display())]
+    Text { path: PathBuf, problem: String },
+
+    #[error(
+        "texts become tokens by a tokenizer; give one with `--tokenizer tokenizer.json` (or a WordPiece `vocab.txt`)"
+    )]
+    NoTokenizer,
+
+    #[error("{path} is no tokenizer: {reason}", path = path.display())]
+    Tokenizer { path: PathBuf, reason: String },
+
+    #[error("{0}")]
+    Feed(String),
+
+    #[error("{path} has no {kind} for {name}; give each image a mask of the same name", path = path.display())]
+    Unpaired { path: PathBuf, kind: &'static str, name: String },
+
+    #[error("{path}: {problem}", path = path.display())]
+    Mask { path: PathBuf, problem: String },
+
     #[error("the input {expected:?} is no image of 1 or 3 channels, so a folder of images cannot fill it")]
     NotAnImage { expected: Vec<usize> },
 
-    #[error("{path}: row {row} holds {value}, which is no class of 0 to {last}", path = path.display())]
-    Label { path: PathBuf, row: usize, value: f64, last: usize },
+    #[error("{path}: row {row} holds {value}, which is no class of 0 to {last}{}", or(.ignore), path = path.display())]
+    Label { path: PathBuf, row: usize, value: f64, last: usize, ignore: Option<i64> },
 
     #[error("{path}: row {row} holds {value}, but binary cross entropy takes targets from 0 to 1", path = path.display())]
     Probability { path: PathBuf, row: usize, value: f32 },
@@ -96,4 +130,12 @@ pub enum DataError {
 
     #[error("the loader stopped while preparing row {row}: {reason}")]
     Worker { row: usize, reason: String },
+}
+
+fn to(end: &Option<u64>) -> String {
+    end.map_or_else(String::new, |end| format!(" to {}", end.saturating_sub(1)))
+}
+
+fn or(ignore: &Option<i64>) -> String {
+    ignore.map_or_else(String::new, |it| format!(" (or {it}, which counts nothing)"))
 }

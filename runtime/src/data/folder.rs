@@ -74,7 +74,7 @@ pub(super) fn list(root: &Path) -> Result<Listing, DataError> {
     Ok(Listing { classes, warnings })
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let failed = |source| DataError::Read { path: folder.into(), source };
     let entries = fs::read_dir(folder).map_err(failed)?;
     let mut paths = entries.map(|entry| entry.map(|it| it.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -87,7 +87,7 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn is_image(path: &Path) -> bool {
+pub(super) fn is_image(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     matches!(extension.as_str(), "png" | "jpg" | "jpeg") && !path.is_dir()
 }

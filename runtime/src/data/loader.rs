@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use super::fill::{Filler, Piece};
 use super::select::SHUFFLE;
-use super::{DataError, Dataset, Transform};
+use super::{Column, DataError, Dataset, Transform};
 use crate::rng::Rng;
 
 /// Which rows come when.
@@ -23,7 +23,7 @@ pub enum Order {
         batch: u64,
     },
     /// Evaluation: every row once, in order, without augmentation. The last batch is filled up with rows of zeros whose
-    /// weight is 0.
+    /// weight is 0; where the model computes its own loss, rows that do not fill a batch are left out.
     Sequential,
 }
 
@@ -46,8 +46,8 @@ pub struct Batch<'a> {
     pub number: u64,
     /// Rows that are not padding.
     pub len: usize,
-    /// The model's input, `[batch, ..]`.
-    pub input: &'a [f32],
+    /// The model's inputs in its order, `[batch, ..]` each.
+    pub inputs: &'a [Column],
     /// What the loss compares with.
     pub targets: Targets<'a>,
     /// Weights of the rows, `[batch]`: 1, or 0 for padding.
@@ -57,7 +57,9 @@ pub struct Batch<'a> {
 /// What the loss compares with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Targets<'a> {
-    /// Class indices, `[batch]`.
+    /// Nothing.
+    None,
+    /// Class indices, `[batch, ..]`.
     Classes(&'a [i64]),
     /// Numbers, `[batch, ..]`.
     Values(&'a [f32]),
@@ -119,7 +121,10 @@ impl Loader {
                 return Err(DataError::BatchTooLarge { rows: n_rows, batch });
             }
             Order::Shuffled { .. } => n_rows / batch,
-            Order::Sequential => n_rows.div_ceil(batch),
+            Order::Sequential if dataset.padded => n_rows.div_ceil(batch),
+            // No row can weigh nothing, so none can be added.
+            Order::Sequential if n_rows < batch => return Err(DataError::BatchTooLarge { rows: n_rows, batch }),
+            Order::Sequential => n_rows / batch,
         };
         let plan = Plan { order, n_rows, batch, rows: batch.div_ceil(2 * threads), n_batches: n_batches as u64 };
         let filler = Filler::new(dataset, transform)?;
@@ -163,7 +168,7 @@ impl Loader {
             epoch,
             number,
             len,
-            input: &self.current.input,
+            inputs: &self.current.inputs,
             targets: self.current.targets(),
             rows: &self.current.weights,
         }))

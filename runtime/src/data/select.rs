@@ -9,6 +9,7 @@ use crate::rng::Rng;
 pub(super) const SPLIT: u64 = 1;
 pub(super) const SHUFFLE: u64 = 2;
 pub(super) const AUGMENT: u64 = 3;
+pub(super) const MASK: u64 = 4;
 
 /// Every number must be finite as an f32.
 pub(super) fn check_finite(array: &Array) -> Result<(), DataError> {
@@ -21,19 +22,41 @@ pub(super) fn check_finite(array: &Array) -> Result<(), DataError> {
     })
 }
 
-/// One class for each row: whole numbers from 0 to `count`.
-pub(super) fn classes(array: &Array, count: usize) -> Result<Vec<i64>, DataError> {
-    if array.row_len() != 1 {
-        let (path, found) = (array.path.clone(), array.row_dims().to_vec());
-        return Err(DataError::NotAClass { path, found });
-    }
-    let mut classes = Vec::with_capacity(array.rows());
+/// Whole numbers from 0, below `end` where there is one.
+pub(super) fn check_whole(array: &Array, name: &str, end: Option<u64>) -> Result<(), DataError> {
+    // Larger ones are rounded as they are read.
+    let most = end.unwrap_or(1 << 53) as f64;
     each_row(array, |row, values| {
-        let value = values.next().unwrap_or(f64::NAN);
-        if !(0.0..count as f64).contains(&value) || value.fract() != 0.0 {
-            return Err(DataError::Label { path: array.path.clone(), row, value, last: count.saturating_sub(1) });
+        for value in values {
+            if !(0.0..most).contains(&value) || value.fract() != 0.0 {
+                return Err(DataError::Whole { path: array.path.clone(), row, name: name.into(), value, end });
+            }
         }
-        classes.push(value as i64);
+        Ok(())
+    })
+}
+
+/// Classes of rows, tokens or pixels: whole numbers from 0 to `count` (any number of them where it is 0), or `ignore`.
+pub(super) fn classes(array: &Array, count: usize, dims: &[usize], ignore: i64) -> Result<Vec<i64>, DataError> {
+    let path = || array.path.clone();
+    if squeezed(array.row_dims()) != squeezed(dims) {
+        let (expected, found) = (dims.to_vec(), array.row_dims().to_vec());
+        return Err(match dims {
+            [] => DataError::NotAClass { path: path(), found },
+            _ => DataError::Shape { path: path(), expected, found },
+        });
+    }
+    let most = if count == 0 { (1u64 << 53) as f64 } else { count as f64 };
+    let mut classes = Vec::with_capacity(array.rows() * array.row_len());
+    each_row(array, |row, values| {
+        for value in values {
+            let known = (0.0..most).contains(&value) || (!dims.is_empty() && value == ignore as f64);
+            if !known || value.fract() != 0.0 {
+                let (last, ignore) = (count.saturating_sub(1), (!dims.is_empty()).then_some(ignore));
+                return Err(DataError::Label { path: path(), row, value, last, ignore });
+            }
+            classes.push(value as i64);
+        }
         Ok(())
     })?;
     Ok(classes)
@@ -103,8 +126,8 @@ impl Dataset {
             return Err(DataError::NoRows { path: self.path.clone() });
         }
         let mut rows = match &*self.source {
-            Source::Array(_) => self.rows.clone(),
-            Source::Folder(_) => {
+            Source::Arrays(_) | Source::Tokens(_) => self.rows.clone(),
+            Source::Folder(..) => {
                 let mut turns: Vec<(usize, u32)> =
                     self.by_class().into_iter().flat_map(|rows| rows.into_iter().enumerate()).collect();
                 turns.sort_unstable();
@@ -118,7 +141,7 @@ impl Dataset {
 
     /// Rows of each class; all rows at once where there are no classes.
     fn by_class(&self) -> Vec<Vec<u32>> {
-        let Labels::Classes(labels) = &*self.labels else { return vec![self.rows.clone()] };
+        let Labels::Classes { indices: labels, per_row: 1 } = &*self.labels else { return vec![self.rows.clone()] };
         let mut classes = std::collections::BTreeMap::<i64, Vec<u32>>::new();
         for &row in &self.rows {
             classes.entry(labels[row as usize]).or_default().push(row);

@@ -46,6 +46,14 @@ impl Transform {
     }
 }
 
+impl Transform {
+    /// Numbers as they are.
+    pub fn raw() -> Transform {
+        let (mean, std) = (vec![0.0], vec![1.0]);
+        Transform { scale: 1.0, mean, std, resize: 0, bgr: false, flip: false, random_crop: false }
+    }
+}
+
 impl From<&Preprocess> for Transform {
     fn from(it: &Preprocess) -> Transform {
         let or = |given: &[f64], default| if given.is_empty() { vec![default] } else { given.to_vec() };
@@ -173,6 +181,11 @@ impl Pipeline {
             };
             out[place] = (number * self.scale - mean) / std;
         });
+    }
+
+    /// What [`Pipeline::fill_image`] takes of an image of these sides; none where the input is no image.
+    pub fn crop(&self, stored: [usize; 2], rng: Option<Rng>) -> Option<Crop> {
+        self.image.as_ref().map(|steps| steps.crop(stored, rng))
     }
 
     /// Bytes of scratch for images of at most `height` by `width`.

@@ -70,6 +70,14 @@ impl<'a> Call<'a> {
         self.expect(slot, &Type::Bits(dims.to_vec()))
     }
 
+    /// Bits and axes of an operand that is codes.
+    pub fn codes(&self, slot: usize) -> Result<(usize, &'a [usize])> {
+        match self.operand(slot)? {
+            Type::Codes(bits, dims) => Ok((*bits, dims)),
+            _ => Err(self.wrong_operand(slot, "codes")),
+        }
+    }
+
     pub fn topk(&self, slot: usize) -> Result<&'a Topk> {
         match self.operand(slot)? {
             Type::Topk(topk) => Ok(topk),

@@ -220,14 +220,14 @@ fn alike(call: &Call<'_>, operands: usize) -> Result<Flat> {
 }
 
 /// Elements of the one operand of an op that makes y and bits.
-fn with_bits(call: &Call<'_>) -> Result<usize> {
+pub(super) fn with_bits(call: &Call<'_>) -> Result<usize> {
     call.operands(1..=1)?;
     let dims = call.f32(0)?;
     call.results(&[Type::f32(dims), Type::Bits(dims.to_vec())])?;
     Ok(dims.iter().product())
 }
 
-fn binary(call: &Call<'_>) -> Result<Broadcast> {
+pub(super) fn binary(call: &Call<'_>) -> Result<Broadcast> {
     call.operands(2..=2)?;
     let (a, b) = (call.f32(0)?, call.f32(1)?);
     let y = broadcast_dims(a, b);

@@ -4,17 +4,46 @@ use super::Kernel;
 use super::call::{Call, Result, wrong};
 use crate::types::{DType, Type};
 
-/// Softmax cross entropy of logits`[batch, classes]`.
+/// Scores with an axis of classes, seen as `[outer, classes, inner]`: `outer * inner` positions, each of which has a
+/// class.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CrossEntropy {
+pub struct Classes {
+    /// All axes before that of the classes; a multiple of the batch.
+    pub outer: usize,
+    /// The axis of the classes.
+    pub classes: usize,
+    /// All axes behind it.
+    pub inner: usize,
     /// Rows.
     pub batch: usize,
-    /// Columns.
-    pub classes: usize,
-    /// Whether there is a fourth operand, a weight for each class.
+    /// A class that counts nothing, as do those that are not there.
+    pub ignore_index: i64,
+}
+
+/// Softmax cross entropy of scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CrossEntropy {
+    /// Sizes.
+    pub at: Classes,
+    /// Axes of the positions.
+    pub positions: Vec<usize>,
+    /// Whether the last operand is a weight for each class.
     pub class_weight: bool,
     /// Share of the target that is spread over all classes, 0 to 1.
     pub label_smoothing: f64,
+    /// What becomes of the losses of the positions.
+    pub reduction: Reduction,
+}
+
+/// What becomes of the losses of positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// Their sum over the sum of their weights; 0 where nothing counts.
+    Mean,
+    /// Their sum.
+    Sum,
+    /// They stay as they are.
+    None,
 }
 
 /// A mean over elements of a loss of prediction`[batch, per_row]` and a target of that shape.
@@ -26,26 +55,54 @@ pub struct Elementwise {
     pub per_row: usize,
 }
 
-/// Count of right rows.
+/// An [`Elementwise`] loss that turns from a square into a line.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Correct {
-    /// Rows.
-    pub batch: usize,
-    /// Elements of a row of the prediction.
-    pub per_row: usize,
-    /// Whether the target is a class (the largest element is right) or a tensor (signs are right).
-    pub argmax: bool,
+pub struct Huber {
+    /// Sizes.
+    pub of: Elementwise,
+    /// Distance from the target at which it turns, above 0.
+    pub delta: f64,
+}
+
+/// Weight of what is right, and of all that counts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Correct {
+    /// Positions whose largest score is that of the target, the first of equal ones.
+    Argmax(Classes),
+    /// Elements whose sign agrees with the target; each row has its share.
+    Threshold(Elementwise),
+}
+
+impl Classes {
+    /// Number of positions.
+    pub fn positions(&self) -> usize {
+        self.outer * self.inner
+    }
+
+    /// Row of a position.
+    pub fn row(&self, position: usize) -> usize {
+        position / (self.positions() / self.batch)
+    }
+
+    /// The class of a position, if it counts.
+    pub fn class(&self, target: i64) -> Option<usize> {
+        usize::try_from(target).ok().filter(|&it| it < self.classes && target != self.ignore_index)
+    }
 }
 
 pub(super) fn softmax_cross_entropy(call: &Call<'_>) -> Result<Kernel> {
-    let loss = cross_entropy(call)?;
-    call.results(&[Type::f32(&[]), Type::f32(&[loss.batch, loss.classes])])?;
+    let class_weight = call.operands(3..=4)? == 4;
+    let loss = cross_entropy(call, 1, class_weight)?;
+    let first = if loss.reduction == Reduction::None { &loss.positions[..] } else { &[] };
+    call.results(&[Type::f32(first), Type::f32(&loss.positions)])?;
     Ok(Kernel::SoftmaxCrossEntropy(loss))
 }
 
 pub(super) fn softmax_cross_entropy_grad(call: &Call<'_>) -> Result<Kernel> {
-    let loss = cross_entropy(call)?;
-    call.result(&[loss.batch, loss.classes])?;
+    let class_weight = call.operands(4..=5)? == 5;
+    let loss = cross_entropy(call, 2, class_weight)?;
+    call.f32_of(1, &loss.positions)?;
+    call.result(call.f32(0)?)?;
     Ok(Kernel::SoftmaxCrossEntropyGrad(loss))
 }
 
@@ -59,6 +116,35 @@ pub(super) fn mse_grad(call: &Call<'_>) -> Result<Kernel> {
     let loss = elementwise(call)?;
     call.result(call.f32(0)?)?;
     Ok(Kernel::MseGrad(loss))
+}
+
+pub(super) fn mae(call: &Call<'_>) -> Result<Kernel> {
+    let loss = elementwise(call)?;
+    call.result(&[])?;
+    Ok(Kernel::Mae(loss))
+}
+
+pub(super) fn mae_grad(call: &Call<'_>) -> Result<Kernel> {
+    let loss = elementwise(call)?;
+    call.result(call.f32(0)?)?;
+    Ok(Kernel::MaeGrad(loss))
+}
+
+pub(super) fn huber(call: &Call<'_>) -> Result<Kernel> {
+    let loss = Huber { of: elementwise(call)?, delta: delta(call)? };
+    call.result(&[])?;
+    Ok(Kernel::Huber(loss))
+}
+
+pub(super) fn huber_grad(call: &Call<'_>) -> Result<Kernel> {
+    let loss = Huber { of: elementwise(call)?, delta: delta(call)? };
+    call.result(call.f32(0)?)?;
+    Ok(Kernel::HuberGrad(loss))
+}
+
+fn delta(call: &Call<'_>) -> Result<f64> {
+    let delta = call.float("delta")?;
+    if 0.0 < delta && delta.is_finite() { Ok(delta) } else { Err(wrong("delta", "a float above 0".into())) }
 }
 
 pub(super) fn bce_with_logits(call: &Call<'_>) -> Result<Kernel> {
@@ -75,38 +161,44 @@ pub(super) fn bce_with_logits_grad(call: &Call<'_>) -> Result<Kernel> {
 
 pub(super) fn correct(call: &Call<'_>) -> Result<Kernel> {
     call.operands(3..=3)?;
-    call.result(&[])?;
-    let argmax = match call.word("kind")? {
-        "argmax" => true,
-        "threshold" => false,
-        _ => return Err(wrong("kind", "`argmax` or `threshold`".into())),
-    };
-    if argmax {
-        let (batch, per_row) = matrix(call)?;
-        call.expect(1, &Type::Dense(DType::I64, vec![batch]))?;
-        call.f32_of(2, &[batch])?;
-        return Ok(Kernel::Correct(Correct { batch, per_row, argmax }));
+    call.results(&[Type::f32(&[]), Type::f32(&[])])?;
+    match call.word("kind")? {
+        "argmax" => Ok(Kernel::Correct(Correct::Argmax(classes(call, 1)?.0))),
+        "threshold" => Ok(Kernel::Correct(Correct::Threshold(elementwise(call)?))),
+        _ => Err(wrong("kind", "`argmax` or `threshold`".into())),
     }
-    let Elementwise { batch, per_row } = elementwise(call)?;
-    Ok(Kernel::Correct(Correct { batch, per_row, argmax }))
 }
 
-fn cross_entropy(call: &Call<'_>) -> Result<CrossEntropy> {
-    let class_weight = call.operands(3..=4)? == 4;
-    let (batch, classes) = matrix(call)?;
-    call.expect(1, &Type::Dense(DType::I64, vec![batch]))?;
-    call.f32_of(2, &[batch])?;
+/// Targets are operand `slot`; behind them are the weights of rows and classes.
+fn cross_entropy(call: &Call<'_>, slot: usize, class_weight: bool) -> Result<CrossEntropy> {
+    let (at, positions) = classes(call, slot)?;
     if class_weight {
-        call.f32_of(3, &[classes])?;
+        call.f32_of(slot + 2, &[at.classes])?;
     }
-    Ok(CrossEntropy { batch, classes, class_weight, label_smoothing: call.float_in("label_smoothing", 0.0..=1.0)? })
+    let reduction = match call.word("reduction")? {
+        "mean" => Reduction::Mean,
+        "sum" => Reduction::Sum,
+        "none" => Reduction::None,
+        _ => return Err(wrong("reduction", "`mean`, `sum` or `none`".into())),
+    };
+    let label_smoothing = call.float_in("label_smoothing", 0.0..=1.0)?;
+    Ok(CrossEntropy { at, positions, class_weight, label_smoothing, reduction })
 }
 
-fn matrix(call: &Call<'_>) -> Result<(usize, usize)> {
-    match *call.f32(0)? {
-        [batch, classes] => Ok((batch, classes)),
-        _ => Err(call.wrong_operand(0, "f32[batch, classes]")),
+/// Checks scores, targets (operand `slot`) and the weights of the rows behind them.
+fn classes(call: &Call<'_>, slot: usize) -> Result<(Classes, Vec<usize>)> {
+    let scores = call.f32(0)?;
+    let axis = call.size("axis", 1)?;
+    if scores.len() <= axis {
+        return Err(call.wrong_operand(0, format!("f32[batch, ..] with an axis {axis} of classes")));
     }
+    let mut positions = scores.to_vec();
+    let classes = positions.remove(axis);
+    call.expect(slot, &Type::Dense(DType::I64, positions.clone()))?;
+    call.f32_of(slot + 1, &scores[..1])?;
+    let (outer, inner) = (scores[..axis].iter().product(), scores[axis + 1..].iter().product());
+    let ignore_index = call.int("ignore_index", i64::MIN..=i64::MAX)?;
+    Ok((Classes { outer, classes, inner, batch: scores[0], ignore_index }, positions))
 }
 
 fn elementwise(call: &Call<'_>) -> Result<Elementwise> {

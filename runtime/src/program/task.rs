@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use razorc_proto::program::{self as proto, task::Loss};
+use razorc_proto::program::{
+    self as proto,
+    task::{Kind, Loss},
+};
 
 use super::{Home, Place, Ports, Value};
 use crate::error::ProgramError;
@@ -12,6 +15,10 @@ use crate::types::{DType, Type};
 pub(super) fn check(task: &proto::Task) -> Result<(), ProgramError> {
     match Loss::try_from(task.loss) {
         Err(_) | Ok(Loss::Unspecified) => Err(ProgramError::Task("has an unknown loss")),
+        _ if Kind::try_from(task.kind).is_err() => Err(ProgramError::Task("is of an unknown kind")),
+        _ if !task.bounds.is_empty() && task.bounds.len() != task.inputs.len() => {
+            Err(ProgramError::Task("has not one bound for each input"))
+        }
         _ if task.batch == 0 => Err(ProgramError::Task("has an empty batch")),
         _ => Ok(()),
     }
@@ -42,9 +49,14 @@ impl<'a> Finder<'a> {
         let task = self.task;
         let train = self.sequence == "train";
         let inputs = task.inputs.iter().map(|it| self.input(it)).collect::<Result<Vec<_>, _>>()?;
-        let rows = self.port("weight of the rows", &task.rows, &Type::f32(&[self.batch()]))?;
-        let prediction = self.prediction(!train)?;
-        let target = self.target(prediction)?;
+        let own = task.loss == Loss::Own as i32;
+        let rows = (!own).then(|| self.port("weight of the rows", &task.rows, &Type::f32(&[self.batch()])));
+        let prediction = self.prediction(!train && !(own && task.prediction.is_empty()))?;
+        let target = match own {
+            false => Some(self.target(prediction)?),
+            true if task.target.is_empty() => None,
+            true => Some(self.input(&task.target)?),
+        };
         let optional = |role, name: &String, needed: bool| {
             let wanted = !name.is_empty() && (needed || self.names.contains_key(name.as_str()));
             wanted.then(|| self.scalar(role, name)).transpose()
@@ -52,11 +64,12 @@ impl<'a> Finder<'a> {
         let ports = Ports {
             inputs,
             target,
-            rows,
+            rows: rows.transpose()?,
             learning_rate: optional("learning rate", &task.learning_rate, train)?.filter(|_| train),
             step: optional("step", &task.step, train)?.filter(|_| train),
             loss: self.scalar("loss", &task.loss_value)?,
-            correct: optional("count of right rows", &task.correct, !train)?,
+            correct: optional("count of what is right", &task.correct, !train)?,
+            counted: optional("count of what counts", &task.counted, !train)?,
             // Training reads no predictions: their bytes are free for the backward phase.
             prediction: prediction.filter(|_| !train),
         };
@@ -92,16 +105,35 @@ impl<'a> Finder<'a> {
         let (role, name) = ("target", &self.task.target);
         let value = self.value(role, name)?;
         let wrong = |expected: String| self.fault(role, name, format!("is {} and should be {expected}", value.ty));
-        let classes = self.task.loss == Loss::CrossEntropy as i32;
         let prediction = prediction.map(|it| &self.values[it.value].ty);
+        if self.task.loss == Loss::CrossEntropy as i32 {
+            let expected = match prediction {
+                Some(prediction) => Type::Dense(DType::I64, self.positions(prediction)?),
+                None => Type::Dense(DType::I64, value.ty.dims().to_vec()),
+            };
+            let is_batch = value.ty.dims().first() == Some(&self.batch());
+            return if value.ty == expected && is_batch { Ok(value.place) } else { Err(wrong(expected.to_string())) };
+        }
         match (&value.ty, prediction) {
-            (Type::Dense(DType::I64, dims), _) if classes && **dims == [self.batch()] => Ok(value.place),
-            _ if classes => Err(wrong(format!("i64[{}]", self.task.batch))),
             (ty, Some(prediction)) if ty == prediction => Ok(value.place),
             (_, Some(prediction)) => Err(wrong(prediction.to_string())),
             (Type::Dense(DType::F32, dims), None) if dims.first() == Some(&self.batch()) => Ok(value.place),
             _ => Err(wrong(format!("f32[{}, ..]", self.task.batch))),
         }
+    }
+
+    /// Axes of scores without that of the classes; trainers that do not name it have a class for each row.
+    fn positions(&self, scores: &Type) -> Result<Vec<usize>, ProgramError> {
+        let mut dims = scores.dims().to_vec();
+        let axis = self.task.class_axis as usize;
+        if axis == 0 {
+            return Ok(vec![self.batch()]);
+        }
+        if dims.len() <= axis || dims[axis] as u64 != self.task.classes {
+            return Err(ProgramError::Task("has classes on an axis that predictions do not have"));
+        }
+        dims.remove(axis);
+        Ok(dims)
     }
 
     fn scalar(&self, role: &'static str, name: &str) -> Result<Place, ProgramError> {

@@ -13,6 +13,8 @@ pub enum Tensor {
     Int(ArrayD<i64>),
     /// Bits in row-major order.
     Bits(Vec<bool>),
+    /// A small number for each element in row-major order.
+    Codes(Vec<u8>),
     /// For each sample the elements that were kept, as index in the sample and value, by ascending index.
     Topk(Vec<Vec<(usize, f64)>>),
 }
@@ -74,6 +76,9 @@ impl Tensor {
                 it.shape() == dims
             }
             (Tensor::Bits(it), Type::Bits(_)) => it.len() == ty.elements(),
+            (Tensor::Codes(it), Type::Codes(bits, _)) => {
+                it.len() == ty.elements() && it.iter().all(|it| it >> bits == 0)
+            }
             (Tensor::Topk(it), Type::Topk(topk)) => {
                 it.len() == topk.samples && it.iter().all(|sample| sample.len() == topk.keep)
             }
@@ -139,6 +144,13 @@ impl Args {
         match &self.0[slot] {
             Tensor::Bits(it) => it,
             _ => panic!("operand {slot} is checked to be bits"),
+        }
+    }
+
+    pub fn codes(&self, slot: usize) -> &[u8] {
+        match &self.0[slot] {
+            Tensor::Codes(it) => it,
+            _ => panic!("operand {slot} is checked to be codes"),
         }
     }
 

@@ -9,6 +9,7 @@ use super::tensor::{Args, Tensor};
 use crate::kernels::Kernel;
 use crate::types::{DType, Kept, Topk, Type};
 
+mod functions;
 mod gradients;
 mod hand;
 
@@ -25,7 +26,7 @@ struct Case {
 
 #[test]
 fn every_op_has_a_case() {
-    let by_hand = hand::cases().into_iter().map(|it| it.op);
+    let by_hand = hand::cases().into_iter().chain(functions::cases()).map(|it| it.op);
     let tested: BTreeSet<_> = by_hand.chain(gradients::cases().into_iter().map(|it| it.grad)).collect();
     let missing: Vec<_> = Kernel::ops().filter(|it| !tested.contains(it)).collect();
     assert!(missing.is_empty(), "no case for {missing:?}");
@@ -33,7 +34,7 @@ fn every_op_has_a_case() {
 
 #[test]
 fn every_op_makes_what_was_computed_by_hand() {
-    for case in hand::cases() {
+    for case in hand::cases().into_iter().chain(functions::cases()) {
         let types: Vec<_> = case.results.iter().map(|it| it.0.clone()).collect();
         let made = run(case.op, &case.operands, &types, &case.attrs);
         for (slot, (made, (_, expected))) in made.iter().zip(&case.results).enumerate() {
@@ -71,6 +72,10 @@ fn ints(dtype: DType, dims: &[usize], values: &[i64]) -> Typed {
 
 fn bits(dims: &[usize], values: &str) -> Typed {
     (Type::Bits(dims.to_vec()), Tensor::Bits(values.chars().map(|it| it == '1').collect()))
+}
+
+fn codes(bits: usize, dims: &[usize], values: &[u8]) -> Typed {
+    (Type::Codes(bits, dims.to_vec()), Tensor::Codes(values.to_vec()))
 }
 
 fn topk(dims: &[usize], values: Kept, kept: &[&[(usize, f64)]]) -> Typed {

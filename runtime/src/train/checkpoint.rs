@@ -63,9 +63,9 @@ pub(super) fn start(program: &Program, settings: &Settings, text: &str) -> Resul
     Ok(progress)
 }
 
-/// Whether `score` is the best so far, and from now on the one to beat: by accuracy, or by loss where there is none.
+/// Whether `score` is the best so far, and from now on the one to beat.
 pub(super) fn improves(progress: &mut Progress, score: &Score) -> bool {
-    let metric = score.accuracy.unwrap_or(-score.loss);
+    let metric = score.metric();
     let better = progress.best_metric < metric;
     if better {
         progress.best_metric = metric;

@@ -3,7 +3,7 @@ use super::Sandbox;
 #[test]
 fn every_command_explains_itself() {
     let sandbox = Sandbox::new();
-    for command in ["", "compile", "train", "eval", "export", "inspect", "quickstart"] {
+    for command in ["", "compile", "doctor", "train", "eval", "export", "inspect", "quickstart"] {
         let name = if command.is_empty() { "razorc" } else { command };
         insta::assert_snapshot!(format!("help_{name}"), sandbox.succeed(&format!("{command} --help")));
     }

@@ -17,3 +17,15 @@ fn what_is_kept_of_saved_tensors_is_told_with_reasons() {
     insta::assert_snapshot!(sandbox.succeed("inspect tokens.onnx --saved"));
     insta::assert_snapshot!(sandbox.succeed("inspect tokens.onnx --saved --exact-norm --prune-ends"));
 }
+
+#[test]
+fn slopes_that_are_kept_are_told() {
+    let sandbox = Sandbox::new();
+    let mut m = Builder::new("gelu", 0);
+    m.opset(20).input("x", "N,16").weight("w", &[64, 16]).weight("v", &[64, 64]).weight("head", &[4, 64]);
+    m.node("h", "Gemm", &["x", "w"], &[("transB", 1.into())]).node("g", "Gelu", &["h"], &[]);
+    m.node("i", "Gemm", &["g", "v"], &[("transB", 1.into())]).node("r", "Relu", &["i"], &[]);
+    m.node("y", "Gemm", &["r", "head"], &[("transB", 1.into())]).output("y", "N,4");
+    m.model().save(sandbox.path("gelu.onnx")).unwrap();
+    insta::assert_snapshot!(sandbox.succeed("inspect gelu.onnx --saved"));
+}

@@ -40,7 +40,7 @@ fn broken_files_are_read_or_refused_and_never_panic() {
     noise(9, 7, 1).save(root.join("a/it.png")).unwrap();
     noise(16, 16, 2).save(root.join("a/it.jpg")).unwrap();
 
-    let options = Options { cache_bytes: 1 << 16, skip_unreadable: true, threads: 1 };
+    let options = Options { cache_bytes: 1 << 16, skip_unreadable: true, threads: 1, ..Options::default() };
     let (flat, image) = (classes(&[3], 1), classes(&[3, 4, 4], 1));
     let damaged = [x.clone(), npz.clone(), root.join("a/it.png"), root.join("a/it.jpg")];
     let whole = damaged.each_ref().map(|path| fs::read(path).unwrap());

@@ -3,10 +3,10 @@ use std::fs;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use ndarray::{Array, Array1, Array2, Array4, ShapeBuilder};
 use ndarray_npy::{NpzWriter, WritableElement};
-use razorc_runtime::data::{Dataset, Expect, Options, Target, Transform};
+use razorc_runtime::data::{Dataset, Options, Transform};
 use tempfile::TempDir;
 
-use super::{all, classes, floats, folder, noise, npy, preset, refusal};
+use super::{all, classes, floats, folder, named, noise, npy, preset, refusal};
 
 #[test]
 fn arrays_of_every_type_and_order_read_the_same() {
@@ -99,8 +99,8 @@ fn a_folder_gives_sorted_classes_and_exact_pixels() {
 fn known_class_names_decide_the_indices() {
     let dir = TempDir::new().unwrap();
     let root = folder(&dir, &["a", "c"], 1);
-    let target = Target::Class { count: 3, names: ["c", "b", "a"].map(String::from).to_vec() };
-    let dataset = Dataset::open(&root, None, &Expect { input: vec![3, 4, 4], target }, &Options::default()).unwrap();
+    let expect = named(&[3, 4, 4], 3, &["c", "b", "a"]);
+    let dataset = Dataset::open(&root, None, &expect, &Options::default()).unwrap();
     assert_eq!(all(&dataset, &preset("raw"), 2)[0].targets, [2, 0]);
 }
 

@@ -2,10 +2,10 @@ use std::fs;
 use std::path::Path;
 
 use ndarray::{Array1, Array2};
-use razorc_runtime::data::{Dataset, Expect, Loader, Options, Order, Target, Transform};
+use razorc_runtime::data::{Dataset, Expect, Loader, Options, Order, Transform};
 use tempfile::TempDir;
 
-use super::{all, classes, folder, npy, numbered, preset, refusal, values};
+use super::{all, classes, folder, named, npy, numbered, preset, refusal, values};
 
 fn open(path: &Path, targets: Option<&Path>, expect: &Expect, parts: &[&str]) {
     says(&refusal(Dataset::open(path, targets, expect, &Options::default())), parts);
@@ -32,7 +32,7 @@ fn arrays_that_do_not_fit_are_named() {
     open(&x, Some(&x), &two, &["shape [3]", "one class index"]);
     open(&x, Some(&x), &values(&[3], &[2], false), &["shape [3]", "wants [2]"]);
     open(&dir.path().join("none.npy"), Some(&good), &two, &["none.npy"]);
-    open(&dir.path().join("none.csv"), None, &two, &["none.csv is no data set"]);
+    open(&dir.path().join("none.tar"), None, &two, &["none.tar is no data set"]);
     let half = npy(&dir, "half.npy", &Array1::from_vec(vec![0.0f32, 0.5, 0., 0., 0.]));
     open(&x, Some(&half), &two, &["row 1 holds 0.5"]);
     let words = npy(&dir, "words.npy", &Array2::from_elem((5, 3), 1u64));
@@ -69,8 +69,7 @@ fn folders_that_do_not_fit_are_named() {
     open(&root, None, &classes(&[64], 3), &["[64] is no image"]);
     open(&root, None, &values(&[3, 4, 4], &[2], false), &["class indices", "[2]"]);
     open(&root, Some(&empty), &image, &["leave `--targets` out"]);
-    let target = Target::Class { count: 3, names: ["a", "b", "d"].map(String::from).to_vec() };
-    open(&root, None, &Expect { input: vec![3, 4, 4], target }, &["`c`", "a, b, d"]);
+    open(&root, None, &named(&[3, 4, 4], 3, &["a", "b", "d"]), &["`c`", "a, b, d"]);
 }
 
 #[test]

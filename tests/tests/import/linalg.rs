@@ -69,13 +69,12 @@ fn products_of_any_rank() {
     insta::assert_snapshot!(texts(&[
         ("stacks", product("N,3,4,5", "N,3,5,2", ["x", "z"])),
         ("one of two stacks is repeated", product("N,3,4,5", "N,1,5,2", ["x", "z"])),
-        ("a row on the left", product("N,3,5", "5", ["z", "x"])),
-        ("a column on the right", product("N,3,5", "5", ["x", "z"])),
         ("the transpose is part of the product", scores),
         ("a weight on the right", weights(&[5, 6], ["x", "w"])),
         ("a weight on the left", weights(&[6, 4], ["w", "x"])),
         ("a vector of weights on the right", weights(&[5], ["x", "w"])),
-        ("a stack of weights", weights(&[3, 1, 5, 6], ["x", "w"])),
+        ("a vector of weights on the left", weights(&[4], ["w", "x"])),
+        ("a stack of weights", weights(&[1, 5, 6], ["x", "w"])),
     ]));
 }
 
@@ -91,8 +90,8 @@ fn einsum_is_made_of_products() {
         ("a projection from heads", einsum("bshk,hkd->bsd", &["N,4,2,3"], &[("w", &[2, 3, 6])])),
         ("an outer product", einsum("bi,bj->bij", &["N,3", "N,4"], &[])),
         ("an ellipsis", einsum("b...i,ij->b...j", &["N,3,4,5"], &[("w", &[5, 6])])),
-        ("implied axes", einsum("bij,bjk", &["N,3,4", "N,4,5"], &[])),
-        ("a broadcast axis", einsum("bij,bjk->bik", &["N,3,4", "1,4,5"], &[])),
+        ("implied axes", einsum("bji", &["N,3,4"], &[])),
+        ("a broadcast axis", einsum("bij,bjk->bik", &["N,3,4"], &[("w", &[1, 4, 5])])),
     ]));
     let refusal = |equation: &str| refused(&einsum(equation, &["N,3,3"], &[]), &mse(2));
     for (equation, reason) in [
@@ -190,7 +189,6 @@ fn resizes() {
         ("Resize by scales", scaled(13, "Resize", &[1.0, 1.0, 2.0, 2.0], &[("nearest_mode", "floor".into())])),
         ("Resize by sizes", sized(11, &[2, 3, 9, 7], &corners)),
         ("Resize of some axes", sized(18, &[9, 9], &policy)),
-        ("nothing to resize", sized(13, &[2, 3, 4, 6], &corners)),
     ]));
     let ambiguous = refused(&scaled(13, "Resize", &[1.0, 1.0, 0.6, 0.6], &corners), &mse(2));
     assert!(ambiguous.contains("by align_corners with scale 0.6 of 4 is ambiguous"), "{ambiguous}");

@@ -82,7 +82,7 @@ fn masks_are_broadcast() {
 fn masks_hide_keys() {
     let inf = f32::NEG_INFINITY;
     let cases =
-        [(-1e4, 0, 0), (-1e9, 0, 1), (f32::MIN, 0, 0), (inf, 0, 0), (inf, 1 << 20, 0), (inf, 0, 1), (inf, 1 << 20, 1)];
+        [(-1e4, 0, 0), (-1e30, 0, 1), (f32::MIN, 0, 0), (inf, 0, 0), (inf, 1 << 20, 0), (inf, 0, 1), (inf, 1 << 20, 1)];
     for (hidden, scratch, safe) in cases {
         let mut case = Case::new(&format!("hidden {hidden} {scratch} {safe}")).scratch(scratch);
         let mut mask = vec![0.0; 6 * 400];

@@ -18,6 +18,7 @@ pub struct Case {
     name: String,
     random: ChaCha8Rng,
     batch: usize,
+    targets: Vec<usize>,
     residents: Vec<proto::Resident>,
     contents: Vec<Vec<f64>>,
     values: Vec<proto::Value>,
@@ -46,6 +47,11 @@ pub fn bits(dims: &[usize]) -> proto::Type {
     proto::Type { kind: Kind::Bits.into(), ..dense(DType::Bool, dims) }
 }
 
+/// Type of a small number for each element.
+pub fn codes(dims: &[usize], bits: u32) -> proto::Type {
+    proto::Type { kind: Kind::Codes.into(), bits, ..f32(dims) }
+}
+
 /// Type of a pruned copy.
 pub fn topk(dims: &[usize], samples: usize, keep: usize, values: DType) -> proto::Type {
     let (samples, keep) = (samples as u64, keep as u64);
@@ -67,6 +73,11 @@ pub fn float(value: f64) -> attr::Value {
     attr::Value::Float(value)
 }
 
+/// A word as attr.
+pub fn word(value: &str) -> attr::Value {
+    attr::Value::Word(value.into())
+}
+
 impl Case {
     /// No instructions yet. The seed follows from the name, which must differ from case to case.
     pub fn new(name: &str) -> Case {
@@ -75,12 +86,19 @@ impl Case {
 
     /// With so many targets and weights of rows.
     pub fn with_batch(name: &str, batch: usize) -> Case {
+        Case::with_targets(name, &[batch])
+    }
+
+    /// With targets of these axes, the first of which is the batch.
+    pub fn with_targets(name: &str, targets: &[usize]) -> Case {
+        let batch = targets[0];
         let seed = name.bytes().fold(17, |seed: u64, it| seed.wrapping_mul(31).wrapping_add(it.into()));
         let random = ChaCha8Rng::seed_from_u64(seed);
         let mut case = Case {
             name: name.into(),
             random,
             batch,
+            targets: targets.to_vec(),
             residents: vec![],
             contents: vec![],
             values: vec![],
@@ -89,7 +107,7 @@ impl Case {
             arena_bytes: 0,
             scratch_bytes: 1 << 20,
         };
-        case.stored("target".into(), dense(DType::I64, &[batch]));
+        case.stored("target".into(), dense(DType::I64, targets));
         case.stored("rows".into(), f32(&[batch]));
         case.resident("loss", Role::Frozen, &[], &[0.0]);
         case.resident("prediction", Role::Frozen, &[batch], &vec![0.0; batch]);
@@ -101,7 +119,7 @@ impl Case {
         Case { scratch_bytes: bytes, ..self }
     }
 
-    /// A class below 5 for each row of the batch, none where the row weighs nothing.
+    /// A class below 5 for each target; some are none.
     pub fn target(&self) -> Id {
         0
     }
@@ -228,7 +246,8 @@ impl Case {
             };
             reference.set(resident.name(), tensor);
         }
-        reference.set("target", Tensor::Int(ArrayD::from_shape_fn(vec![self.batch], |it| class(it[0]))));
+        let targets = (0..self.targets.iter().product()).map(class).collect();
+        reference.set("target", Tensor::Int(ArrayD::from_shape_vec(self.targets.clone(), targets).unwrap()));
         reference.set("rows", Tensor::float(&[self.batch], (0..self.batch).map(|it| weight(it).into())));
         reference.run(Which::Train);
 
@@ -269,9 +288,9 @@ impl Case {
             }
         }
         let ports = program.train().ports();
-        let targets = arena.value_mut::<i64>(ports.target).iter_mut();
+        let targets = arena.value_mut::<i64>(ports.target.unwrap()).iter_mut();
         targets.enumerate().for_each(|(row, to)| *to = class(row));
-        let rows = arena.value_mut::<f32>(ports.rows).iter_mut();
+        let rows = arena.value_mut::<f32>(ports.inputs[0]).iter_mut();
         rows.enumerate().for_each(|(row, to)| *to = weight(row));
         for value in program.train().values() {
             if value.name().contains(' ') && !value.name().starts_with("operand") {
@@ -292,10 +311,10 @@ impl Case {
         };
         let train = proto::Sequence { values: self.values.clone(), storages, instructions: self.instructions.clone() };
         let task = proto::Task {
-            loss: Loss::CrossEntropy.into(),
+            loss: Loss::Own.into(),
             batch: self.batch as u64,
+            inputs: vec!["rows".into()],
             target: "target".into(),
-            rows: "rows".into(),
             loss_value: "loss".into(),
             prediction: "prediction".into(),
             ..proto::Task::default()

@@ -33,6 +33,14 @@ pub fn compare(about: &str, value: &Value, arena: &Arena, expected: &Tensor, tol
                 assert_eq!((words[at / 64] >> (at % 64)) & 1 == 1, expected, "{about}[{at}]");
             }
         }
+        (Type::Codes(bits, _), Tensor::Codes(expected)) => {
+            let words = arena.value::<u64>(place);
+            let bit = |at: usize, plane: usize| (words[at / 64 * bits + plane] >> (at % 64)) & 1;
+            for (at, &expected) in expected.iter().enumerate() {
+                let found = (0..*bits).map(|plane| (bit(at, plane) as u8) << plane).sum::<u8>();
+                assert_eq!(found, expected, "{about}[{at}]");
+            }
+        }
         (Type::Topk(topk), Tensor::Topk(expected)) => assert_eq!(&kept(topk, arena.value(place)), expected, "{about}"),
         (ty, _) => panic!("{about} is {ty}, of which the reference made something else"),
     }

@@ -20,5 +20,7 @@ mod reduce;
 mod resize;
 mod row_norm;
 mod rows;
+mod slope;
 mod softmax;
+mod unary;
 mod update;

@@ -66,7 +66,7 @@ fn present(graph: &GraphProto) -> bool {
 }
 
 /// Values that inputs or weights go into, other than by their shapes; the nodes may be in any order.
-fn moving(graph: &GraphProto) -> HashSet<String> {
+pub fn moving(graph: &GraphProto) -> HashSet<String> {
     let weights = graph.initializer.iter().filter(|it| is_float(it) && !it.dims.is_empty()).map(TensorProto::name);
     let inputs = real_inputs(graph).into_iter().map(ValueInfoProto::name);
     let mut moving: HashSet<String> = weights.chain(inputs).map(String::from).collect();

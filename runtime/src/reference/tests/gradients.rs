@@ -172,6 +172,12 @@ fn elements() -> Vec<Gradient> {
     let dims: &[usize] = &[2, 3, 4];
     let large = (Type::f32(dims), Tensor::float(dims, wave(dims, 0).1.floats().unwrap().iter().map(|it| 3.0 * it)));
     let unary = |forward, grad, takes| Gradient { grad, takes, ..of_op(forward, vec![large.clone()], &[], &[dims]) };
+    let with_attr = |forward, grad, attr: Attr| Gradient {
+        grad,
+        takes: &[Cotangent, Operand(0)],
+        grad_attrs: vec![attr.clone()],
+        ..of_op(forward, vec![large.clone()], &[attr], &[dims])
+    };
     let softmax = |forward, grad, axis| {
         let attrs = vec![Attr::int("axis", axis)];
         let base = of_op(forward, vec![large.clone()], &attrs, &[dims]);
@@ -186,6 +192,13 @@ fn elements() -> Vec<Gradient> {
         unary("sigmoid", "sigmoid_grad", &[Cotangent, Result(0)]),
         unary("tanh", "tanh_grad", &[Cotangent, Result(0)]),
         unary("hard_swish", "hard_swish_grad", &[Cotangent, Operand(0)]),
+        unary("silu", "silu_grad", &[Cotangent, Operand(0)]),
+        unary("mish", "mish_grad", &[Cotangent, Operand(0)]),
+        unary("softplus", "softplus_grad", &[Cotangent, Operand(0)]),
+        unary("softsign", "softsign_grad", &[Cotangent, Operand(0)]),
+        with_attr("gelu", "gelu_grad", Attr::word("approximate", "none")),
+        with_attr("gelu", "gelu_grad", Attr::word("approximate", "tanh")),
+        with_attr("elu", "elu_grad", Attr::float("alpha", 0.7)),
         softmax("softmax", "softmax_grad", 1),
         softmax("log_softmax", "log_softmax_grad", 2),
         Gradient { grad: "prelu_input_grad", takes: &[Cotangent, Result(1), Operand(1)], ..prelu() },
@@ -202,13 +215,18 @@ fn elements() -> Vec<Gradient> {
 fn losses() -> Vec<Gradient> {
     let rows = (Type::f32(&[3]), Tensor::float(&[3], [0.5, 2.0, 0.0]));
     let classes = ints(DType::I64, &[3], &[2, 0, -1]);
-    let smoothing = vec![Attr::float("label_smoothing", 0.2)];
+    let smoothing = vec![
+        Attr::int("axis", 1),
+        Attr::int("ignore_index", -100),
+        Attr::float("label_smoothing", 0.2),
+        Attr::word("reduction", "mean"),
+    ];
     let weights = (Type::f32(&[4]), Tensor::float(&[4], [0.5, 1.0, 3.0, 0.25]));
     let cross_entropy = |operands: Vec<Typed>, takes| Gradient {
         grad: "softmax_cross_entropy_grad",
         takes,
         grad_attrs: smoothing.clone(),
-        ..of_op("softmax_cross_entropy", operands, &smoothing, &[&[], &[3, 4]])
+        ..of_op("softmax_cross_entropy", operands, &smoothing, &[&[], &[3]])
     };
     let logits = wave(&[3, 4], 0);
     let elementwise = |forward, grad| Gradient {
@@ -217,9 +235,16 @@ fn losses() -> Vec<Gradient> {
         ..of_op(forward, vec![wave(&[3, 2, 2], 0), wave(&[3, 2, 2], 1), rows.clone()], &[], &[&[]])
     };
     vec![
-        cross_entropy(vec![logits.clone(), classes.clone(), rows.clone()], &[Result(1), Operand(1), Operand(2)]),
-        cross_entropy(vec![logits, classes, rows.clone(), weights], &[Result(1), Operand(1), Operand(2), Operand(3)]),
+        cross_entropy(
+            vec![logits.clone(), classes.clone(), rows.clone()],
+            &[Operand(0), Result(1), Operand(1), Operand(2)],
+        ),
+        cross_entropy(
+            vec![logits, classes, rows.clone(), weights],
+            &[Operand(0), Result(1), Operand(1), Operand(2), Operand(3)],
+        ),
         elementwise("mse", "mse_grad"),
+        elementwise("mae", "mae_grad"),
         elementwise("bce_with_logits", "bce_with_logits_grad"),
     ]
 }

@@ -293,11 +293,17 @@ fn softmaxes() -> Vec<Case> {
 
 fn losses() -> Vec<Case> {
     let logits = f32(&[3, 2], &[0.0, 3.0f64.ln(), 0.0, 0.0, 5.0, 1.0]);
-    let p = f32(&[3, 2], &[0.25, 0.75, 0.5, 0.5, 1.0 / (1.0 + (-4.0f64).exp()), 1.0 / (1.0 + 4.0f64.exp())]);
+    let lse = f32(&[3], &[4.0f64.ln(), 2.0f64.ln(), 5.0 + (-4.0f64).exp().ln_1p()]);
     // The last row is padding, so its target does not matter.
     let target = ints(DType::I64, &[3], &[0, 1, 99]);
     let rows = f32(&[3], &[1.0, 2.0, 0.0]);
-    let smoothing = |it| [Attr::float("label_smoothing", it)];
+    let classes = [Attr::int("axis", 1), Attr::int("ignore_index", -100)];
+    let whole = |it, reduction| {
+        [&classes[..], &[Attr::float("label_smoothing", it), Attr::word("reduction", reduction)]].concat()
+    };
+    let smoothing = |it| whole(it, "mean");
+    let argmax = [&classes[..], &[Attr::word("kind", "argmax")]].concat();
+    let threshold = [&classes[..], &[Attr::word("kind", "threshold")]].concat();
     let (l4, l43, l2) = (4.0f64.ln(), (4.0f64 / 3.0).ln(), 2.0f64.ln());
     let class_weight = f32(&[2], &[1.0, 3.0]);
     let weighted = (0.9 * (l4 + 2.0 * 3.0 * l2) + 0.05 * ((l4 + 3.0 * l43) + 2.0 * (l2 + 3.0 * l2))) / 7.0;
@@ -309,19 +315,46 @@ fn losses() -> Vec<Case> {
             "softmax_cross_entropy",
             [logits.clone(), target.clone(), rows.clone()],
             &smoothing(0.0),
-            [f32(&[], &[(l4 + 2.0 * l2) / 3.0]), p.clone()],
+            [f32(&[], &[(l4 + 2.0 * l2) / 3.0]), lse.clone()],
         ),
         case(
             "softmax_cross_entropy",
             [logits.clone(), target.clone(), rows.clone(), class_weight],
             &smoothing(0.1),
-            [f32(&[], &[weighted]), p.clone()],
+            [f32(&[], &[weighted]), lse.clone()],
         ),
         case(
             "softmax_cross_entropy_grad",
-            [p, target.clone(), rows.clone()],
+            [logits.clone(), lse.clone(), target.clone(), rows.clone()],
             &smoothing(0.0),
             [f32(&[3, 2], &[-0.25, 0.25, 1.0 / 3.0, -1.0 / 3.0, 0.0, 0.0])],
+        ),
+        case(
+            "softmax_cross_entropy",
+            [logits.clone(), target.clone(), rows.clone()],
+            &whole(0.0, "sum"),
+            [f32(&[], &[l4 + 2.0 * l2]), lse.clone()],
+        ),
+        case(
+            "softmax_cross_entropy",
+            [logits.clone(), target.clone(), rows.clone()],
+            &whole(0.0, "none"),
+            [f32(&[3], &[l4, 2.0 * l2, 0.0]), lse.clone()],
+        ),
+        // Where nothing counts there is no loss.
+        case(
+            "softmax_cross_entropy",
+            [logits.clone(), ints(DType::I64, &[3], &[-100; 3]), rows.clone()],
+            &smoothing(0.0),
+            [f32(&[], &[0.0]), lse.clone()],
+        ),
+        case("mae", [x.clone(), t.clone(), weights.clone()], &[], [f32(&[], &[(1.5 + 3.0 * 1.0) / 4.0])]),
+        // Distances 1 and 2 behind a turn at 1.5: 0.5 and 1.5 (2 - 0.75).
+        case(
+            "huber",
+            [x.clone(), t.clone(), weights.clone()],
+            &[Attr::float("delta", 1.5)],
+            [f32(&[], &[((0.5 + 1.875) / 2.0 + 3.0 * 1.875 / 2.0) / 4.0])],
         ),
         case("mse", [x.clone(), t.clone(), weights.clone()], &[], [f32(&[], &[(2.5 + 3.0 * 2.0) / 4.0])]),
         case(
@@ -334,11 +367,11 @@ fn losses() -> Vec<Case> {
         case(
             "correct",
             [logits.clone(), ints(DType::I64, &[3], &[1, 0, 0]), f32(&[3], &[1.0, 2.0, 4.0])],
-            &[Attr::word("kind", "argmax")],
-            [f32(&[], &[7.0])],
+            &argmax,
+            [f32(&[], &[7.0]), f32(&[], &[7.0])],
         ),
-        case("correct", [logits, target, rows], &[Attr::word("kind", "argmax")], [f32(&[], &[0.0])]),
-        case("correct", [x, t, weights], &[Attr::word("kind", "threshold")], [f32(&[], &[0.0 + 3.0])]),
+        case("correct", [logits, target, rows], &argmax, [f32(&[], &[0.0]), f32(&[], &[3.0])]),
+        case("correct", [x, t, weights], &threshold, [f32(&[], &[0.0 + 3.0]), f32(&[], &[4.0])]),
     ]
 }
 
