@@ -115,7 +115,6 @@ pub enum Kernel {
     Select(logic::Select),
     /// `add`, `sub`, `mul`, `div` and `mod` of integers.
     Integer(logic::Integer),
-    Mod(logic::Mod),
     /// `reduce_max`, `reduce_min`, `reduce_prod`, and `reduce_sum` of integers.
     Fold(fold::Fold),
     ReduceProdGrad(reduce::Reduce),
@@ -322,6 +321,7 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("slope_codes", &["function", "bits", "alpha", "approximate"], slope::slope_codes),
     ("scale_by_codes", &["function", "alpha", "approximate"], slope::scale_by_codes),
     ("max_share", &[], |call| binary::binary(call, Operator::MaxShare)),
+    ("fmod", &[], |call| binary::binary(call, Operator::Fmod)),
     ("pow_base_slope", &[], |call| binary::binary(call, Operator::PowBaseSlope)),
     ("pow_exponent_slope", &[], |call| binary::binary(call, Operator::PowExponentSlope)),
     ("masked_scale", &["on", "off"], elementwise::masked_scale),

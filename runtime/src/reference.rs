@@ -219,7 +219,6 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Where(it) => vec![logic::choose(it, args)],
         Kernel::Select(it) => vec![logic::select(it, args)],
         Kernel::Integer(it) => vec![logic::integer(it, args)],
-        Kernel::Mod(it) => vec![logic::modulo(it, args)],
         Kernel::Fold(it) => vec![fold::fold(it, args)],
         Kernel::ReduceProdGrad(it) => vec![fold::reduce_prod_grad(it, args)],
         Kernel::Cumsum(it) => vec![fold::cumsum(it, args)],

@@ -103,11 +103,45 @@ pub fn choose(at: &mut At<'_, '_>) -> Result<(), Refused> {
 /// Mod: of floats by the sign of the dividend.
 pub fn remainder(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let (a, b, fmod) = (at.any(0)?, at.any(1)?, at.int("fmod", 0));
-    if at.dtype(a) == Some(DType::F32) && fmod == 0 {
-        return refuse("of floats needs fmod");
+    match at.dtype(a) {
+        Some(DType::F32) if fmod == 0 => refuse("of floats needs fmod"),
+        Some(DType::F32) => at.make("fmod", &[a, b], Attrs::new()).map(drop),
+        _ => at.make("mod", &[a, b], Attrs::new().with("fmod", i64::from(fmod != 0))).map(drop),
     }
-    at.make("mod", &[a, b], Attrs::new().with("fmod", i64::from(fmod != 0)))?;
+}
+
+/// Max (`greater`) or Min (`less`) of integers.
+pub fn integer_extreme(at: &mut At<'_, '_>, ahead: &str) -> Result<(), Refused> {
+    let mut best = at.input_of(0, DType::I64)?;
+    for slot in 1..at.inputs() {
+        let other = at.input_of(slot, DType::I64)?;
+        let is_ahead = at.emit(ahead, &[best, other], Attrs::new(), "is_ahead")?;
+        best = at.emit("where", &[is_ahead, best, other], Attrs::new(), "best")?;
+    }
+    at.finish(best);
     Ok(())
+}
+
+/// Abs of integers.
+pub fn integer_abs(at: &mut At<'_, '_>) -> Result<(), Refused> {
+    let x = at.input_of(0, DType::I64)?;
+    let number = |it| Weight { dims: vec![], source: Source::Integers(vec![it]), initializer: None };
+    let (zero, minus_one) = (at.declare("zero", number(0)), at.declare("minus_one", number(-1)));
+    let is_negative = at.emit("less", &[x, zero], Attrs::new(), "is_negative")?;
+    let negative = at.emit("mul", &[x, minus_one], Attrs::new(), "negative")?;
+    at.make("where", &[is_negative, negative, x], Attrs::new()).map(drop)
+}
+
+/// Sign of integers.
+pub fn integer_sign(at: &mut At<'_, '_>) -> Result<(), Refused> {
+    let x = at.input_of(0, DType::I64)?;
+    let zero = at.declare("zero", Weight { dims: vec![], source: Source::Integers(vec![0]), initializer: None });
+    let to = || Attrs::new().with("to", "i64");
+    let is_positive = at.emit("greater", &[x, zero], Attrs::new(), "is_positive")?;
+    let is_negative = at.emit("less", &[x, zero], Attrs::new(), "is_negative")?;
+    let above = at.emit("cast", &[is_positive], to(), "above")?;
+    let below = at.emit("cast", &[is_negative], to(), "below")?;
+    at.make("sub", &[above, below], Attrs::new()).map(drop)
 }
 
 /// Neg of integers.

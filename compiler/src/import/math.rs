@@ -1,5 +1,6 @@
 //! Functions of one number or two.
 
+use super::logic;
 use super::node::{At, Refused};
 use crate::attrs::Attrs;
 
@@ -25,11 +26,17 @@ pub fn sqrt(at: &mut At<'_, '_>) -> Result<(), Refused> {
 
 /// Abs.
 pub fn abs(at: &mut At<'_, '_>) -> Result<(), Refused> {
+    if at.is_integer(0) {
+        return logic::integer_abs(at);
+    }
     unary(at, "abs")
 }
 
 /// Sign.
 pub fn sign(at: &mut At<'_, '_>) -> Result<(), Refused> {
+    if at.is_integer(0) {
+        return logic::integer_sign(at);
+    }
     unary(at, "sign")
 }
 
@@ -129,11 +136,17 @@ pub fn pow(at: &mut At<'_, '_>) -> Result<(), Refused> {
 
 /// Max of any number of inputs. With a number it is a Clip, which saves a bit an element; its gradient is 0 at the bound.
 pub fn max(at: &mut At<'_, '_>) -> Result<(), Refused> {
+    if at.is_integer(0) {
+        return logic::integer_extreme(at, "greater");
+    }
     bounded(at, "max", |bound| [bound, f64::INFINITY])
 }
 
 /// Min of any number of inputs; with a number as Max.
 pub fn min(at: &mut At<'_, '_>) -> Result<(), Refused> {
+    if at.is_integer(0) {
+        return logic::integer_extreme(at, "less");
+    }
     bounded(at, "min", |bound| [f64::NEG_INFINITY, bound])
 }
 

@@ -128,6 +128,11 @@ impl<'w, 'a> At<'w, 'a> {
         }
     }
 
+    /// Whether input `slot` is of integers.
+    pub fn is_integer(&mut self, slot: usize) -> bool {
+        self.any(slot).is_ok_and(|it| self.dtype(it) == Some(DType::I64))
+    }
+
     /// Element type of a dense value in the graph.
     pub fn dtype(&self, value: Value) -> Option<DType> {
         match self.walk.graph.ty(value) {

@@ -1,6 +1,6 @@
 //! Arithmetic with numpy broadcasting.
 
-use super::rules::{alike, broadcast, fail, same};
+use super::rules::{alike, all_floats, broadcast, fail, same};
 use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -8,7 +8,7 @@ use crate::import::rules;
 use crate::types::{DType, Type};
 
 pub const OPS: &[OpDef] = &[
-    binary("add", &[("Add", rules::add), ("Sum", rules::sum)], |at| {
+    arithmetic("add", &[("Add", rules::add), ("Sum", rules::sum)], |at| {
         let dy = at.cotangent(0);
         for slot in [0, 1] {
             if at.wants(slot) {
@@ -16,7 +16,7 @@ pub const OPS: &[OpDef] = &[
             }
         }
     }),
-    binary("sub", &[("Sub", rules::sub)], |at| {
+    arithmetic("sub", &[("Sub", rules::sub)], |at| {
         let dy = at.cotangent(0);
         if at.wants(0) {
             at.grad_reduced(0, dy);
@@ -26,7 +26,7 @@ pub const OPS: &[OpDef] = &[
             at.grad_reduced(1, negative);
         }
     }),
-    binary("mul", &[("Mul", rules::mul)], |at| {
+    arithmetic("mul", &[("Mul", rules::mul)], |at| {
         let (dy, a, b) = (at.cotangent(0), at.operand(0), at.operand(1));
         for (slot, other) in [(0, b), (1, a)] {
             if at.wants(slot) {
@@ -35,7 +35,7 @@ pub const OPS: &[OpDef] = &[
             }
         }
     }),
-    binary("div", &[("Div", rules::div)], |at| {
+    arithmetic("div", &[("Div", rules::div)], |at| {
         let (dy, b, y) = (at.cotangent(0), at.operand(1), at.result(0));
         let quotient = at.emit("div", &[dy, b], Attrs::new(), 0);
         if at.wants(0) {
@@ -64,6 +64,11 @@ pub const OPS: &[OpDef] = &[
     },
 ];
 
+/// A row for floats and for integers.
+const fn arithmetic(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
+    OpDef { shape: numbers, ..binary(name, import, rule) }
+}
+
 pub const fn binary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
     OpDef {
         name,
@@ -84,6 +89,12 @@ pub const fn binary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) 
 }
 
 pub fn broadcasting(operands: &[Type], _: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    all_floats(operands, 2, 2)?;
+    Ok(vec![Type::f32(&broadcast(operands[0].dims(), operands[1].dims())?)])
+}
+
+/// Floats or integers, broadcast to each other.
+fn numbers(operands: &[Type], _: &Attrs) -> Result<Vec<Type>, ShapeError> {
     match alike(operands, 2, 2)? {
         dtype @ (DType::F32 | DType::I64) => {
             Ok(vec![Type::dense(dtype, &broadcast(operands[0].dims(), operands[1].dims())?)])

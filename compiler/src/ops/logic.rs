@@ -11,7 +11,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         batch: Batch::Keeps,
         ..selection("cast", &[("Cast", rules::cast), ("CastLike", rules::cast)], |operands, attrs| {
-            plain(&operands[..], 1)?;
+            plain(operands, 1)?;
             match attrs.word("to").and_then(DType::from_word) {
                 Some(to @ (DType::F32 | DType::I64 | DType::Bool)) => Ok(vec![Type::dense(to, operands[0].dims())]),
                 _ => fail("to must be f32, i64 or bool"),
@@ -64,27 +64,11 @@ pub const OPS: &[OpDef] = &[
         dims(&operands[0], &broadcast(operands[0].dims(), operands[1].dims())?, "the broadcast condition")?;
         Ok(vec![operands[0].clone()])
     }),
-    // The remainder, with the sign of the divisor or (`fmod`) of the dividend. A step of the quotient has no gradient.
-    OpDef {
-        gradient: Gradient::Rule(|at| {
-            let (dy, a, b, y) = (at.cotangent(0), at.operand(0), at.operand(1), at.result(0));
-            if at.wants(0) {
-                at.grad_reduced(0, dy);
-            }
-            if at.wants(1) {
-                let whole = at.emit("sub", &[y, a], Attrs::new(), 1);
-                let steps = at.emit("div", &[whole, b], Attrs::new(), 1);
-                let full = at.emit("mul", &[dy, steps], Attrs::new(), 1);
-                at.grad_reduced(1, full);
-            }
-        }),
-        ..selection("mod", &[("Mod", rules::remainder)], |operands, _| match alike(operands, 2, 2)? {
-            dtype @ (DType::F32 | DType::I64) => {
-                Ok(vec![Type::dense(dtype, &broadcast(operands[0].dims(), operands[1].dims())?)])
-            }
-            other => fail(format!("needs f32 or i64, not {other}")),
-        })
-    },
+    // The remainder, with the sign of the divisor or (`fmod`) of the dividend.
+    selection("mod", &[("Mod", rules::remainder)], |operands, _| match alike(operands, 2, 2)? {
+        DType::I64 => Ok(vec![Type::dense(DType::I64, &broadcast(operands[0].dims(), operands[1].dims())?)]),
+        other => fail(format!("needs i64, not {other}")),
+    }),
 ];
 
 /// A row without gradient whose operands are broadcast to each other.

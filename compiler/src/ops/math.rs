@@ -109,6 +109,19 @@ pub const OPS: &[OpDef] = &[
         shares(at, [[b, a], [a, b]]);
     }),
     OpDef::made("max_share", &["share"], broadcasting),
+    binary("fmod", &[], |at| {
+        let (dy, a, b, y) = (at.cotangent(0), at.operand(0), at.operand(1), at.result(0));
+        if at.wants(0) {
+            at.grad_reduced(0, dy);
+        }
+        if at.wants(1) {
+            // Minus the whole quotient.
+            let whole = at.emit("sub", &[y, a], Attrs::new(), 1);
+            let quotient = at.emit("div", &[whole, b], Attrs::new(), 1);
+            let full = at.emit("mul", &[dy, quotient], Attrs::new(), 1);
+            at.grad_reduced(1, full);
+        }
+    }),
 ];
 
 const fn unary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {

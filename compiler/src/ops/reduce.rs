@@ -53,7 +53,14 @@ pub const OPS: &[OpDef] = &[
     }),
 ];
 
-const SUMS: Import = &[("ReduceSum", rules::reduce_sum), ("ReduceSumSquare", rules::reduce_sum_square)];
+const SUMS: Import = &[
+    ("ReduceSum", rules::reduce_sum),
+    ("ReduceSumSquare", rules::reduce_sum_square),
+    ("ReduceL1", rules::reduce_l1),
+    ("ReduceL2", rules::reduce_l2),
+    ("ReduceLogSum", rules::reduce_log_sum),
+    ("ReduceLogSumExp", rules::reduce_log_sum_exp),
+];
 
 const MEANS: Import = &[("ReduceMean", rules::reduce_mean), ("GlobalAveragePool", rules::global_average_pool)];
 

@@ -29,5 +29,6 @@ pub fn binary(pool: &Pool, binary: &Binary, operands: [&[f32]; 2], y: &mut [f32]
             let share = if b < a { 1.0 } else { 0.0 };
             if a == b { 0.5 } else { share }
         }),
+        Operator::Fmod => broadcast::binary(pool, sizes, operands, y, |a, b| a % b),
     }
 }

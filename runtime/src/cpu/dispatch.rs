@@ -139,7 +139,6 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         }),
         Kernel::Select(it) => logic::select(pool, it, x(0), step.operand(1), y()),
         Kernel::Integer(it) => logic::integer(pool, it, (step.operand(0), step.operand(1)), step.result(0)),
-        Kernel::Mod(it) => logic::modulo(pool, it, (x(0), x(1)), y()),
         Kernel::Fold(it) if it.element == DType::F32 => fold::fold(pool, it, x(0), y()),
         Kernel::Fold(it) => fold::fold::<i64>(pool, it, step.operand(0), step.result(0)),
         Kernel::ReduceProdGrad(it) => fold::reduce_prod_grad(pool, it, operands(step), y()),

@@ -6,7 +6,7 @@ use super::nest::Nest;
 use super::wide::wide;
 use crate::arena::{Element, Step};
 use crate::kernels::elementwise::Broadcast;
-use crate::kernels::logic::{Arithmetic, Cast, Compare, Comparison, Connect, Connective, Integer, Mod, Select, Where};
+use crate::kernels::logic::{Arithmetic, Cast, Compare, Comparison, Connect, Connective, Integer, Select, Where};
 use crate::pool::Pool;
 use crate::types::DType;
 
@@ -96,17 +96,6 @@ pub fn integer(pool: &Pool, it: &Integer, operands: (&[i64], &[i64]), y: &mut [i
         Arithmetic::Sub => zip(pool, &it.sizes, operands, y, |a, b| Arithmetic::Sub.of(a, b)),
         Arithmetic::Mul => zip(pool, &it.sizes, operands, y, |a, b| Arithmetic::Mul.of(a, b)),
         how => zip(pool, &it.sizes, operands, y, move |a, b| how.of(a, b)),
-    }
-}
-
-/// y = a mod b.
-pub fn modulo(pool: &Pool, it: &Mod, operands: (&[f32], &[f32]), y: &mut [f32]) {
-    match it.fmod {
-        true => zip(pool, &it.sizes, operands, y, |a: f32, b: f32| a % b),
-        false => zip(pool, &it.sizes, operands, y, |a: f32, b: f32| match a % b {
-            rest if rest != 0.0 && (rest < 0.0) != (b < 0.0) => rest + b,
-            rest => rest,
-        }),
     }
 }
 

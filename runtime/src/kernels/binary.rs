@@ -28,6 +28,8 @@ pub enum Operator {
     Min,
     /// What of the larger one's cotangent is a's: 1 where a is larger, half where they are equal.
     MaxShare,
+    /// The remainder of `a / b` with the sign of a.
+    Fmod,
 }
 
 pub(super) fn binary(call: &Call<'_>, operator: Operator) -> Result<Kernel> {

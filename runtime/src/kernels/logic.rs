@@ -105,15 +105,6 @@ pub struct Integer {
     pub sizes: Broadcast,
 }
 
-/// The remainder of floats.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mod {
-    /// Whether it has the sign of the dividend, not of the divisor.
-    pub fmod: bool,
-    /// Axes of y and strides of the operands.
-    pub sizes: Broadcast,
-}
-
 impl Comparison {
     /// Whether it holds.
     #[inline(always)]
@@ -235,11 +226,8 @@ pub(super) fn select(call: &Call<'_>) -> Result<Kernel> {
 }
 
 pub(super) fn modulo(call: &Call<'_>) -> Result<Kernel> {
-    let fmod = call.flag("fmod")?;
-    if let Some(integer) = integer(call, if fmod { Arithmetic::Fmod } else { Arithmetic::Mod })? {
-        return Ok(integer);
-    }
-    Ok(Kernel::Mod(Mod { fmod, sizes: pair(call, DType::F32, DType::F32)? }))
+    let how = if call.flag("fmod")? { Arithmetic::Fmod } else { Arithmetic::Mod };
+    integer(call, how)?.ok_or_else(|| call.wrong_operand(0, "i64"))
 }
 
 /// The kernel, if the first operand is of integers.

@@ -19,5 +19,6 @@ fn function(operator: Operator) -> fn(f64, f64) -> f64 {
             () if a == b => 0.5,
             () => 0.0,
         },
+        Operator::Fmod => |a, b| a % b,
     }
 }

@@ -1,8 +1,8 @@
 use ndarray::Array1;
 
-use super::elementwise::{binary, pairs};
+use super::elementwise::pairs;
 use super::tensor::{Args, Tensor, positions};
-use crate::kernels::logic::{Cast, Compare, Connect, Integer, Mod, Select, Where};
+use crate::kernels::logic::{Cast, Compare, Connect, Integer, Select, Where};
 use crate::types::DType;
 
 pub fn cast(it: &Cast, args: &Args) -> Tensor {
@@ -68,16 +68,6 @@ pub fn select(it: &Select, args: &Args) -> Tensor {
 pub fn integer(it: &Integer, args: &Args) -> Tensor {
     let (a, b) = (args.ints(0), args.ints(1));
     Tensor::ints(pairs(&it.sizes).map(|(i, j)| it.how.of(a[i], b[j])).collect())
-}
-
-pub fn modulo(it: &Mod, args: &Args) -> Tensor {
-    match it.fmod {
-        true => binary(&it.sizes, args, |a, b| a % b),
-        false => binary(&it.sizes, args, |a, b| match a % b {
-            rest if rest != 0.0 && (rest < 0.0) != (b < 0.0) => rest + b,
-            rest => rest,
-        }),
-    }
 }
 
 fn truths(values: impl Iterator<Item = bool>) -> Tensor {

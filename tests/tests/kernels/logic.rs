@@ -55,18 +55,6 @@ fn computes_with_integers() {
 }
 
 #[test]
-fn remainders_of_floats() {
-    for (number, [a, b, y]) in SHAPES.into_iter().enumerate() {
-        let mut case = Case::new(&format!("remainders {number}"));
-        let (a, b) = (case.random(a), case.positive(b));
-        for fmod in [0, 1] {
-            case.op("mod", &[a, b], f32(y), &[("fmod", int(fmod))]);
-        }
-        case.check(1e-6);
-    }
-}
-
-#[test]
 fn chooses() {
     for (number, [a, b, y]) in SHAPES.into_iter().enumerate() {
         for dtype in [DType::F32, DType::I64, DType::Bool] {

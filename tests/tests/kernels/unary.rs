@@ -133,7 +133,7 @@ fn functions_of_two_numbers_broadcast() {
         let mut case = Case::new(&format!("{a:?} with {b:?}"));
         let (left, right) = (case.random(a), case.random(b));
         let (base, exponent) = (case.positive(a), case.random(b));
-        for op in ["max", "min", "max_share"] {
+        for op in ["max", "min", "max_share", "fmod"] {
             case.op(op, &[left, right], f32(y), &[]);
         }
         case.op("max_share", &[left, left], f32(a), &[]);
