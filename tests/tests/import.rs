@@ -457,7 +457,7 @@ fn operators_of_a_domain_that_is_not_known_are_refused() {
     assert!(error.contains("y  Relu (opset 17) of domain my.company is not supported"), "{error}");
     let mut m = Builder::new("mod", 0);
     m.input("x", "N,4").node("y", "Mod", &["x", "x"], &[]).output("y", "N,4");
-    assert!(refused(&m.model(), &mse(1)).contains("y  Mod (opset 17) without fmod=1"));
+    assert!(refused(&m.model(), &mse(1)).contains("y  Mod (opset 17) of floats needs fmod"));
 }
 
 /// A model of one Attention node with so many axes of its inputs, attributes, and other inputs.

@@ -177,7 +177,7 @@ fn memory_is_what_the_types_say() {
     let memory = report::memory(&program, a, b, &dense);
     assert_eq!(memory.weights, 401_408 + 5120 + 64 + 4096);
     assert_eq!(memory.optimizer, 401_408 + 5120);
-    let ends = 64 + 64 + 128 + 320; // target, rows, mask, probabilities
+    let ends = 64 + 64 + 128 + 320 + 64; // target, rows, mask, scores, their log-sum-exp
     assert_eq!(memory.saved_dense, 25_088 + 4096 + ends);
     let (x, a1) = (8 * (13 * 8 + 79 * 2), 8 * (2 * 8 + 13 * 2));
     assert_eq!(memory.saved_packed, u64::div_ceil(x, 64) * 64 + u64::div_ceil(a1, 64) * 64 + ends);

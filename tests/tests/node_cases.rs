@@ -28,6 +28,9 @@ const OTHER: &[(&str, &str)] = &[
     ("batchnorm_epsilon_training_mode", "batch statistics are an option, not the file's choice"),
     ("batchnorm_example_training_mode", "batch statistics are an option, not the file's choice"),
     ("_to_BFLOAT16", "everything is computed in f32, without the rounding that a cast means"),
+    ("_bf16", "everything is computed in f32, without the rounding of other floats"),
+    ("_bfloat16", "everything is computed in f32, without the rounding of other floats"),
+    ("_fp16", "everything is computed in f32, without the rounding of other floats"),
     ("training_dropout", "dropout is an option, not the file's choice"),
 ];
 

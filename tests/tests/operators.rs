@@ -29,7 +29,8 @@ fn the_page_of_operators_is_that_of_the_table() {
     for ((name, domain), op) in &rows {
         let changes = match domain.is_empty() {
             true => {
-                let versions = versions(name).unwrap_or_else(|| panic!("ONNX has no operator {name}"));
+                // onnxruntime puts some of its own among ONNX's.
+                let versions = versions(name).unwrap_or_default();
                 let first = versions.iter().filter(|it| OLDEST <= **it && **it <= CHECKED);
                 first.map(i64::to_string).collect::<Vec<_>>().join(", ")
             }

@@ -104,7 +104,7 @@ pub fn choose(at: &mut At<'_, '_>) -> Result<(), Refused> {
 pub fn remainder(at: &mut At<'_, '_>) -> Result<(), Refused> {
     let (a, b, fmod) = (at.any(0)?, at.any(1)?, at.int("fmod", 0));
     match at.dtype(a) {
-        Some(DType::F32) if fmod == 0 => refuse("of floats needs fmod"),
+        Some(DType::F32) if fmod == 0 => refuse("of floats needs fmod=1"),
         Some(DType::F32) => at.make("fmod", &[a, b], Attrs::new()).map(drop),
         _ => at.make("mod", &[a, b], Attrs::new().with("fmod", i64::from(fmod != 0))).map(drop),
     }

@@ -130,6 +130,13 @@ pub fn weight_dims(tensor: &TensorProto) -> Result<Vec<u64>, ImportError> {
         .ok_or_else(|| ImportError::WeightDims { name: tensor.name().into(), dims: tensor.dims.clone() })
 }
 
+/// Whether an initializer is a number that an exporter wrote rather than a weight: one without axes, or a single element
+/// under a name that PyTorch's exporter makes up for constants, `val_N`.
+pub fn is_literal(tensor: &TensorProto) -> bool {
+    let numbered = |name: &str| name.strip_prefix("val_").is_some_and(|it| it.bytes().all(|it| it.is_ascii_digit()));
+    tensor.dims.is_empty() || tensor.dims.iter().all(|&it| it == 1) && numbered(tensor.name())
+}
+
 /// Whether a tensor holds floats of any width.
 pub fn is_float(tensor: &TensorProto) -> bool {
     use DataType::{Bfloat16, Double, Float, Float16};

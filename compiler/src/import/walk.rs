@@ -12,7 +12,7 @@ use super::inline::{Obstacles, first_output};
 use super::node::{At, ImportRule, Refused};
 use super::notes::Note;
 use super::order::label;
-use super::probe::{is_float, real_inputs, weight_dims};
+use super::probe::{is_float, is_literal, real_inputs, weight_dims};
 use super::roles::{Reading, Roles};
 use super::shapes;
 use super::weights::{Source, Weight};
@@ -57,7 +57,7 @@ impl<'a> Walk<'a> {
     ) -> Walk<'a> {
         let initializers: HashMap<&str, &TensorProto> =
             model.graph().initializer.iter().map(|it| (it.name(), it)).collect();
-        let weighty = initializers.values().filter(|it| is_float(it) && !it.dims.is_empty());
+        let weighty = initializers.values().filter(|it| is_float(it) && !is_literal(it));
         Walk {
             model,
             opset,
@@ -131,10 +131,10 @@ impl<'a> Walk<'a> {
 
     fn visit(&mut self, node: &NodeProto) -> Result<(), ImportError> {
         let outputs: Vec<&String> = node.output.iter().filter(|it| !it.is_empty()).collect();
-        let floats = |it: &&&String| self.facts.ty(it).is_none_or(|ty| ty.is_f32());
-        if node.input.iter().any(|it| self.weighty.contains(it)) {
-            let made: Vec<String> = outputs.iter().filter(floats).map(|it| it.to_string()).collect();
-            self.weighty.extend(made);
+        // Sizes do not depend on what a weight holds.
+        let measures = ["Shape", "Size"].contains(&node.op_type());
+        if !measures && node.input.iter().any(|it| self.weighty.contains(it)) {
+            self.weighty.extend(outputs.iter().map(|it| it.to_string()));
         }
         if outputs.iter().all(|it| self.is_constant(it)) {
             return Ok(());
@@ -225,8 +225,7 @@ impl<'a> Walk<'a> {
         let dims = weight_dims(tensor).map_err(|e| Refused(e.to_string()))?;
         let folder = self.model.folder().map(Into::into);
         let source = Source::Model { tensor: Box::new(tensor.clone()), folder };
-        // Exporters write literals as initializers without axes.
-        if dims.is_empty() {
+        if is_literal(tensor) {
             return Ok(self.declare(name, "frozen", Weight { dims, source, initializer: None }));
         }
         let mut role = self.roles.of(name, reading);

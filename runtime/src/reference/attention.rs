@@ -10,9 +10,11 @@ pub fn attention(it: &Attention, args: &Args) -> Vec<Tensor> {
     let mut lse = Array3::<f64>::zeros((it.batch(), it.heads, it.queries));
     for (b, h, t) in each_query(it) {
         let scores = scores(it, args, 3, (b, h, t), q, k);
+        // Told by the largest score: one that is hidden by minus infinity says nothing.
+        let top = (0..scores.len()).fold(0, |top, s| if scores[top] < scores[s] { s } else { top });
         lse[[b, h, t]] = match is_blind(it, &scores) {
             true => f64::INFINITY,
-            false => scores[0] - log_probabilities(scores.view())[0],
+            false => scores[top] - log_probabilities(scores.view())[top],
         };
         for (s, p) in probabilities(it, &scores).into_iter().enumerate() {
             y.slice_mut(s![b, h, t, ..]).scaled_add(p, &v.slice(s![b, it.kv_head(h), s, ..]));

@@ -12,7 +12,7 @@ use super::{Unfolding, floats};
 use crate::error::ImportError;
 use crate::import::facts::analyse;
 use crate::import::order::label;
-use crate::import::probe::{Sizes, is_float, probe, real_inputs};
+use crate::import::probe::{Sizes, is_float, is_literal, probe, real_inputs};
 
 /// How many times a condition may depend on a branch before it.
 const MOST_ROUNDS: usize = 256;
@@ -165,7 +165,7 @@ fn known(model: &Model, sizes: &Sizes<'_>) -> Result<HashMap<String, bool>, Impo
 
 /// Nodes that `wanted` depends on, where everything that they depend on is known but for the inputs' values.
 fn computable<'a>(graph: &'a GraphProto, wanted: &HashSet<&str>) -> Vec<&'a NodeProto> {
-    let changes = |it: &&TensorProto| is_float(it) && !it.dims.is_empty();
+    let changes = |it: &&TensorProto| is_float(it) && !is_literal(it);
     let weights: HashSet<&str> = graph.initializer.iter().filter(changes).map(TensorProto::name).collect();
     let mut makers: HashMap<&str, usize> = HashMap::new();
     for (at, node) in graph.node.iter().enumerate() {

@@ -11,7 +11,7 @@ use razorc_proto::onnx::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 use razorc_proto::{Model, TensorData, set_f32};
 
 use super::scope::values_read;
-use crate::import::probe::{is_float, real_inputs};
+use crate::import::probe::{is_float, is_literal, real_inputs};
 
 /// Makes inputs, casts and constants f32. Initializers keep their types: whoever reads them takes them for f32.
 pub fn widen(model: &mut Cow<'_, Model>) {
@@ -67,7 +67,7 @@ fn present(graph: &GraphProto) -> bool {
 
 /// Values that inputs or weights go into, other than by their shapes; the nodes may be in any order.
 pub fn moving(graph: &GraphProto) -> HashSet<String> {
-    let weights = graph.initializer.iter().filter(|it| is_float(it) && !it.dims.is_empty()).map(TensorProto::name);
+    let weights = graph.initializer.iter().filter(|it| is_float(it) && !is_literal(it)).map(TensorProto::name);
     let inputs = real_inputs(graph).into_iter().map(ValueInfoProto::name);
     let mut moving: HashSet<String> = weights.chain(inputs).map(String::from).collect();
     loop {
