@@ -121,7 +121,9 @@ fn compare(policy: Policy, network: &str, executor: Executor) {
             near(gradient, &expected, 1e-7 * whole, &format!("{file} {policy} {name}"));
         }
         let parameters = golden.names().iter().filter(|it| it.starts_with("dense/grad/")).count();
-        assert_eq!(found.len(), parameters, "{file}: gradients compared");
+        // One exporter has looked positions up already, so the file has no table of them.
+        let folded = usize::from(file == "tiny_bert.dynamo.onnx" || file == "tiny_bert.sdpa.dynamo.onnx");
+        assert_eq!(found.len(), parameters - folded, "{file}: gradients compared");
     }
 }
 

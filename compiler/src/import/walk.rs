@@ -133,7 +133,10 @@ impl<'a> Walk<'a> {
         let outputs: Vec<&String> = node.output.iter().filter(|it| !it.is_empty()).collect();
         // Sizes do not depend on what a weight holds.
         let measures = ["Shape", "Size"].contains(&node.op_type());
-        if !measures && node.input.iter().any(|it| self.weighty.contains(it)) {
+        // tract looks for the largest number from the smallest finite one on, so it never finds minus infinity.
+        let unsure = ["ReduceMax", "ReduceMin"].contains(&node.op_type())
+            && outputs.iter().any(|it| self.facts.ty(it).is_some_and(Type::is_f32));
+        if unsure || !measures && node.input.iter().any(|it| self.weighty.contains(it)) {
             self.weighty.extend(outputs.iter().map(|it| it.to_string()));
         }
         if outputs.iter().all(|it| self.is_constant(it)) {

@@ -187,17 +187,37 @@ fn decide(
     Ok(sparsity)
 }
 
-/// Whether every backward reader takes an estimate, views seen through.
+/// Whether every backward reader takes an estimate, views seen through. By the published rule each layer saves a copy of
+/// its own, so one reader is enough.
 fn accepts_estimate(graph: &Graph, value: Value, razor: &Razor) -> bool {
-    let allowed = |estimate| match estimate {
+    let mut readers = readers(graph, value, Phase::Backward).into_iter();
+    match razor.reference {
+        true => readers.any(|(it, slot)| takes_estimate(graph, it, slot, razor)),
+        false => {
+            readers.all(|(it, slot)| graph.node(it).op.lower == Lower::View || takes_estimate(graph, it, slot, razor))
+        }
+    }
+}
+
+fn takes_estimate(graph: &Graph, reader: NodeId, slot: usize, razor: &Razor) -> bool {
+    graph.node(reader).op.estimate(slot).is_some_and(|it| match it {
         Estimate::Safe => true,
         Estimate::Forced | Estimate::Slope(_) => razor.smooth,
         Estimate::Published => razor.smooth || razor.reference,
-    };
-    readers(graph, value, Phase::Backward).into_iter().all(|(reader, slot)| {
-        let op = graph.node(reader).op;
-        op.lower == Lower::View || op.estimate(slot).is_some_and(allowed)
     })
+}
+
+/// Whether a reader of a saved tensor reads the estimate instead: all do, but by the published rule.
+fn reads_estimate(graph: &Graph, reader: NodeId, saved: Value, razor: &Razor) -> bool {
+    if graph.node(reader).phase != Phase::Backward {
+        return false;
+    }
+    let slots = graph.operands(reader).into_iter().enumerate().filter(|it| it.1 == saved).map(|it| it.0);
+    match graph.node(reader).op.lower {
+        _ if !razor.reference => true,
+        Lower::View => accepts_estimate(graph, Value { node: reader, result: 0 }, razor),
+        _ => slots.into_iter().all(|slot| takes_estimate(graph, reader, slot, razor)),
+    }
 }
 
 /// Layers that read a value in the forward phase, views seen through, each with its weight.
@@ -274,7 +294,7 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
         graph.move_before(hat.node, first);
         hat
     };
-    graph.redirect(saved, hat, is_backward);
+    graph.redirect(saved, hat, |graph, it| reads_estimate(graph, it, saved, razor));
 }
 
 /// The forward node after which nobody in that phase needs the value or a view of it; none for an unread input.
