@@ -125,7 +125,7 @@ impl<'a> Case<'a> {
         let number = |key: &str| self.expected[key].as_f64().unwrap();
         let allowed = TOLERANCE * number("max_grad") + f64::from(f32::EPSILON) / STEP * number("loss");
         assert_eq!(found.len(), expected.len(), "{}", self.name);
-        match found.iter().zip(&expected).position(|(f, e)| !((f - e).abs() <= allowed)) {
+        match found.iter().zip(&expected).position(|(f, e)| (f - e).is_nan() || allowed < (f - e).abs()) {
             None => Outcome::Right,
             Some(at) => Outcome::Wrong(format!("d loss / d w[{at}] is {} instead of {}", found[at], expected[at])),
         }

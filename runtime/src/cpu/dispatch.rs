@@ -50,11 +50,11 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::LinearWeightGrad(it) => linear::linear_weight_grad(team, it, x(0), x(1), y()),
         Kernel::Matmul(it) => linear::matmul(team, it, x(0), x(1), y()),
         Kernel::Attention(it) => {
-            let mask = it.mask.is_some().then(|| x(3)).unwrap_or_default();
+            let mask = if it.mask.is_some() { x(3) } else { &[] };
             attention::attention(team, it, [x(0), x(1), x(2), mask], [any(step, 0), any(step, 1)]);
         }
         Kernel::AttentionGrad(it) => {
-            let mask = it.mask.is_some().then(|| x(5)).unwrap_or_default();
+            let mask = if it.mask.is_some() { x(5) } else { &[] };
             attention::attention_grad(team, it, x(0), [x(1), x(2), x(3), mask], x(4), results(step));
         }
         Kernel::Conv(it) => conv::conv(team, it, x(0), x(1), bias(it.bias), y()),

@@ -20,7 +20,7 @@ macro_rules! nothing {
 }
 nothing!(f32 = f32::NAN, i64 = i64::MIN, i32 = i32::MIN, u8 = 0);
 
-/// y[outer, i, inner] = data[outer, indices[i], inner].
+/// `y[outer, i, inner] = data[outer, indices[i], inner]`.
 pub fn gather<T: Nothing>(pool: &Pool, it: &Gather, data: &[T], indices: &[i64], y: &mut [T]) {
     let rows = rows_per_chunk(it.inner);
     each(pool, y, rows * it.inner, |idx, y| {
@@ -33,7 +33,7 @@ pub fn gather<T: Nothing>(pool: &Pool, it: &Gather, data: &[T], indices: &[i64],
     });
 }
 
-/// dx[outer, indices[i], inner] += dy[outer, i, inner], in the order of the indices.
+/// `dx[outer, indices[i], inner] += dy[outer, i, inner]`, in the order of the indices.
 pub fn gather_grad(pool: &Pool, it: &Gather, dy: &[f32], indices: &[i64], dx: &mut [f32]) {
     let rows = rows_per_chunk(it.inner).max((it.outer * it.len).div_ceil(SUMS));
     each(pool, dx, rows * it.inner, |idx, dx| {

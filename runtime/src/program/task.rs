@@ -51,7 +51,7 @@ impl<'a> Finder<'a> {
         let inputs = task.inputs.iter().map(|it| self.input(it)).collect::<Result<Vec<_>, _>>()?;
         let own = task.loss == Loss::Own as i32;
         let rows = (!own).then(|| self.port("weight of the rows", &task.rows, &Type::f32(&[self.batch()])));
-        let prediction = self.prediction(!train && !(own && task.prediction.is_empty()))?;
+        let prediction = self.prediction(!(train || own && task.prediction.is_empty()))?;
         let target = match own {
             false => Some(self.target(prediction)?),
             true if task.target.is_empty() => None,

@@ -113,7 +113,7 @@ fn transposed_convolutions() {
     };
     let two = ("strides", [2, 2].into());
     insta::assert_snapshot!(texts(&[
-        ("strided", transposed("N,4,5,6", &[4, 3, 2, 2], &[two.clone()])),
+        ("strided", transposed("N,4,5,6", &[4, 3, 2, 2], std::slice::from_ref(&two))),
         (
             "padded behind",
             transposed(

@@ -110,8 +110,11 @@ fn table(
     .collect()
 }
 
+/// The line that a row begins in, and its cells.
+type Row = (usize, Vec<String>);
+
 /// The cells of a table with the line that each row begins in. Cells may be quoted as RFC 4180 says.
-fn cells(content: &str, separator: char) -> Result<Vec<(usize, Vec<String>)>, (usize, &'static str)> {
+fn cells(content: &str, separator: char) -> Result<Vec<Row>, (usize, &'static str)> {
     let mut rows = Vec::new();
     let (mut row, mut cell) = (Vec::new(), String::new());
     let (mut line, mut began) = (1, 1);
