@@ -16,6 +16,8 @@ struct Case {
     compile: &'static [&'static str],
     /// Training data and targets, then those for validation; `--` options follow.
     data: [&'static str; 4],
+    /// Rows of the training arrays that are used; 0 for all.
+    rows: usize,
     train: &'static [&'static str],
     lr: &'static str,
     head_lr: &'static str,
@@ -34,6 +36,7 @@ const fn resnet20(name: &'static str, model: &'static str) -> Case {
         model,
         compile: &["--batch", "64", "--classes", "5"],
         data: FLOWERS32,
+        rows: 0,
         train: &["--epochs", "3", "--preset", "imagenet"],
         lr: "1e-3",
         head_lr: "1e-2",
@@ -58,9 +61,29 @@ const CASES: &[Case] = &[
             "global_average_pooling2d_GlobalAveragePooling2D2_flat_out",
         ],
         data: ["data/flowers128/train", "", "data/flowers128/test", ""],
+        rows: 0,
         train: &["--epochs", "4", "--preset", "signed"],
         lr: "3e-4",
         head_lr: "3e-3",
+    },
+    Case {
+        name: "cct4",
+        model: "models/pretrained/cct4_cifar10_32.onnx",
+        compile: &["--batch", "32", "--classes", "5"],
+        data: FLOWERS32,
+        rows: 1000,
+        train: &[
+            "--epochs",
+            "2",
+            "--scale",
+            "0.00392156862745098",
+            "--mean",
+            "0.4914,0.4822,0.4465",
+            "--std",
+            "0.247,0.2435,0.2616",
+        ],
+        lr: "1e-3",
+        head_lr: "1e-2",
     },
 ];
 
@@ -114,7 +137,9 @@ fn row(case: &Case, policy: &(&'static str, &[&'static str]), folder: &Path) -> 
         train.arg("train").arg(&trainer).args(case.train).args(["--lr", lr, "--schedule", "linear", "--seed", seed]);
         for (option, file) in ["--data", "--targets", "--val", "--val-targets"].iter().zip(case.data) {
             if !file.is_empty() {
-                train.arg(option).arg(shared(file)?);
+                let path = shared(file)?;
+                let cut = 0 < case.rows && !option.starts_with("--val");
+                train.arg(option).arg(if cut { first_rows(&path, case.rows, folder) } else { path });
             }
         }
         let lines = output(train.arg("--json"));
@@ -152,6 +177,15 @@ impl Row {
             self.mean("step_ms"),
         )
     }
+}
+
+/// A copy of an array file that ends after some rows.
+fn first_rows(path: &Path, rows: usize, folder: &Path) -> PathBuf {
+    let array: ndarray::ArrayD<u8> = ndarray_npy::read_npy(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let cut = folder.join(path.file_name().expect("a file has a name"));
+    let rows = array.slice_axis(ndarray::Axis(0), ndarray::Slice::from(..rows)).to_owned();
+    ndarray_npy::write_npy(&cut, &rows).expect("the temporary folder takes an array");
+    cut
 }
 
 /// The command, built beside this program.
