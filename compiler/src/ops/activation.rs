@@ -1,6 +1,7 @@
 //! Activations. Piecewise linear ones save a bit an element; smooth ones save what their derivative is made of.
 
-use super::rules::{all_floats, arity, broadcast, fail, floats, mask, same, same_pair, shaped, with_mask};
+use super::elementwise::unary;
+use super::rules::{all_floats, arity, broadcast, fail, floats, mask, same_pair, shaped, with_mask};
 use super::{Batch, Estimate, Gradient, Import, Lower, OpDef, ShapeError, Slope, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -24,11 +25,11 @@ pub const OPS: &[OpDef] = &[
         mask(&operands[1], operands[0].dims())?;
         Ok(vec![operands[0].clone()])
     }),
-    smooth("sigmoid", &[("Sigmoid", rules::sigmoid)], |at| from_result(at, "sigmoid_grad")),
+    unary("sigmoid", &[("Sigmoid", rules::sigmoid)], |at| from_result(at, "sigmoid_grad")),
     OpDef::made("sigmoid_grad", &["dx"], same_pair),
-    smooth("tanh", &[("Tanh", rules::tanh)], |at| from_result(at, "tanh_grad")),
+    unary("tanh", &[("Tanh", rules::tanh)], |at| from_result(at, "tanh_grad")),
     OpDef::made("tanh_grad", &["dx"], same_pair),
-    smooth("hard_swish", &[("HardSwish", rules::hard_swish)], |at| {
+    unary("hard_swish", &[("HardSwish", rules::hard_swish)], |at| {
         let (dy, x) = (at.cotangent(0), at.operand(0));
         at.grad(0, "hard_swish_grad", &[dy, x], Attrs::new());
     }),
@@ -89,10 +90,6 @@ const fn masked(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> O
         writes: nothing,
         lower: Lower::Instruction,
     }
-}
-
-const fn smooth(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
-    OpDef { results: &["y"], shape: same, ..masked(name, import, rule) }
 }
 
 /// The derivative is `on` where the mask is set and `off` elsewhere.

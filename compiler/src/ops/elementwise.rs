@@ -47,26 +47,31 @@ pub const OPS: &[OpDef] = &[
             at.grad_reduced(1, negative);
         }
     }),
-    OpDef {
-        name: "scale",
-        results: &["y"],
-        import: &[("Neg", rules::neg), ("Mean", rules::mean)],
-        shape: same,
-        gradient: Gradient::Rule(|at| {
-            let (dy, attrs) = (at.cotangent(0), at.attrs().clone());
-            at.grad(0, "scale", &[dy], attrs);
-        }),
-        weight: None,
-        estimates: &[],
-        batch: Batch::Keeps,
-        writes: nothing,
-        lower: Lower::Instruction,
-    },
+    unary("scale", &[("Neg", rules::neg), ("Mean", rules::mean)], |at| {
+        let (dy, attrs) = (at.cotangent(0), at.attrs().clone());
+        at.grad(0, "scale", &[dy], attrs);
+    }),
 ];
 
 /// A row for floats and for integers.
 const fn arithmetic(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
     OpDef { shape: numbers, ..binary(name, import, rule) }
+}
+
+/// A function of one tensor, element by element.
+pub const fn unary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
+    OpDef {
+        name,
+        results: &["y"],
+        import,
+        shape: same,
+        gradient: Gradient::Rule(rule),
+        weight: None,
+        estimates: &[],
+        batch: Batch::Keeps,
+        writes: nothing,
+        lower: Lower::Instruction,
+    }
 }
 
 pub const fn binary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {

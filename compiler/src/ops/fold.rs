@@ -1,8 +1,8 @@
 //! Extremes, products, running sums and orders along axes.
 
-use super::reduce::{kept, reduce};
+use super::reduce::{kept, reduce, reduction};
 use super::rules::{alike, all_floats, arity, dims, fail, floats};
-use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
+use super::{Batch, Gradient, Import, OpDef, ShapeError};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::graph::Value;
@@ -54,21 +54,6 @@ pub const OPS: &[OpDef] = &[
         Ok(vec![Type::dense(DType::I64, &axis_to(operands, attrs, Some(1))?)])
     }),
 ];
-
-const fn reduction(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
-    OpDef {
-        name,
-        results: &["y"],
-        import,
-        shape: reduce,
-        gradient: Gradient::Rule(rule),
-        weight: None,
-        estimates: &[],
-        batch: Batch::When(|_, attrs, together| together[0] && !attrs.ints("axes").contains(&0)),
-        writes: nothing,
-        lower: Lower::Instruction,
-    }
-}
 
 const fn along(
     name: &'static str,

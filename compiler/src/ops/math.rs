@@ -2,9 +2,9 @@
 //!
 //! Functions without slope have no gradient: `sign`, `floor`, `ceil` and `round` pass no cotangent on, which is zero.
 
-use super::elementwise::{binary, broadcasting};
+use super::elementwise::{binary, broadcasting, unary};
 use super::rules::same;
-use super::{Batch, Gradient, Import, Lower, OpDef, nothing};
+use super::{Batch, Import, OpDef};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::graph::Value;
@@ -123,21 +123,6 @@ pub const OPS: &[OpDef] = &[
         }
     }),
 ];
-
-const fn unary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
-    OpDef {
-        name,
-        results: &["y"],
-        import,
-        shape: same,
-        gradient: Gradient::Rule(rule),
-        weight: None,
-        estimates: &[],
-        batch: Batch::Keeps,
-        writes: nothing,
-        lower: Lower::Instruction,
-    }
-}
 
 /// A function that is flat almost everywhere.
 const fn flat(name: &'static str, import: Import) -> OpDef {

@@ -64,7 +64,8 @@ const SUMS: Import = &[
 
 const MEANS: Import = &[("ReduceMean", rules::reduce_mean), ("GlobalAveragePool", rules::global_average_pool)];
 
-const fn reduction(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
+/// Some or all axes taken together.
+pub const fn reduction(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
     OpDef {
         name,
         results: &["y"],

@@ -1,7 +1,8 @@
 //! Smooth activations whose gradient has a kernel: dx from dy and x.
 
-use super::rules::{same, same_pair};
-use super::{Batch, Estimate, Gradient, Import, Lower, OpDef, Slope, nothing};
+use super::elementwise::unary;
+use super::rules::same_pair;
+use super::{Estimate, Import, OpDef, Slope};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::import::rules;
@@ -16,35 +17,20 @@ const SILU: Import = &[("Swish", rules::swish), ("com.microsoft.QuickGelu", rule
 const ELU: Import = &[("Elu", rules::elu), ("Selu", rules::selu), ("Celu", rules::celu)];
 
 pub const OPS: &[OpDef] = &[
-    smooth("gelu", GELU, |at| from_operand(at, "gelu_grad")),
+    unary("gelu", GELU, |at| from_operand(at, "gelu_grad")),
     // The published method saves what GELU reads in 16 bits.
     grad("gelu_grad", &[(1, Estimate::Slope(Slope { function: "gelu", rounded: true }))]),
-    smooth("silu", SILU, |at| from_operand(at, "silu_grad")),
+    unary("silu", SILU, |at| from_operand(at, "silu_grad")),
     grad("silu_grad", &[(1, Estimate::Slope(Slope { function: "silu", rounded: false }))]),
-    smooth("mish", &[("Mish", rules::mish)], |at| from_operand(at, "mish_grad")),
+    unary("mish", &[("Mish", rules::mish)], |at| from_operand(at, "mish_grad")),
     grad("mish_grad", &[(1, Estimate::Slope(Slope { function: "mish", rounded: false }))]),
-    smooth("softplus", &[("Softplus", rules::softplus)], |at| from_operand(at, "softplus_grad")),
+    unary("softplus", &[("Softplus", rules::softplus)], |at| from_operand(at, "softplus_grad")),
     grad("softplus_grad", &[(1, Estimate::Slope(Slope { function: "softplus", rounded: false }))]),
-    smooth("softsign", &[("Softsign", rules::softsign)], |at| from_operand(at, "softsign_grad")),
+    unary("softsign", &[("Softsign", rules::softsign)], |at| from_operand(at, "softsign_grad")),
     grad("softsign_grad", &[(1, Estimate::Slope(Slope { function: "softsign", rounded: false }))]),
-    smooth("elu", ELU, |at| from_operand(at, "elu_grad")),
+    unary("elu", ELU, |at| from_operand(at, "elu_grad")),
     grad("elu_grad", &[(1, Estimate::Slope(Slope { function: "elu", rounded: false }))]),
 ];
-
-const fn smooth(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
-    OpDef {
-        name,
-        results: &["y"],
-        import,
-        shape: same,
-        gradient: Gradient::Rule(rule),
-        weight: None,
-        estimates: &[],
-        batch: Batch::Keeps,
-        writes: nothing,
-        lower: Lower::Instruction,
-    }
-}
 
 const fn grad(name: &'static str, estimates: &'static [(usize, Estimate)]) -> OpDef {
     OpDef { estimates, ..OpDef::made(name, &["dx"], same_pair) }
