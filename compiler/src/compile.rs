@@ -91,9 +91,7 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
     let mut program = lower(train, eval, graphs.task.clone(), initializer);
     program.memory = Some(report::memory(&program, train, eval, &graphs.dense));
-    let dense_schedule = schedule(&graphs.dense, &kept(&graphs.dense, &graphs.task, false));
-    let dense = Scheduled { graph: &graphs.dense, schedule: &dense_schedule };
-    let dense = report::memory(&lower(dense, eval, graphs.task.clone(), |_| None), dense, eval, &graphs.dense);
+    let dense = plan(&graphs, &graphs.dense, eval);
     program.origin = Some(origin(model, options));
     let blobs = blobs(&program, &graphs.weights)?;
     Ok(Compiled { program, blobs, dense, decisions: graphs.decisions, norms: graphs.norms })
@@ -103,12 +101,14 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
 pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
     let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
     let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
-    let plan = |graph| {
-        let schedule = schedule(graph, &kept(graph, &graphs.task, false));
-        let train = Scheduled { graph, schedule: &schedule };
-        report::memory(&lower(train, eval, graphs.task.clone(), |_| None), train, eval, &graphs.dense)
-    };
-    (plan(&graphs.dense), plan(&graphs.train))
+    (plan(graphs, &graphs.dense, eval), plan(graphs, &graphs.train, eval))
+}
+
+/// What memory a step takes beside its evaluation.
+fn plan(graphs: &Graphs, step: &Graph, eval: Scheduled<'_>) -> Memory {
+    let schedule = schedule(step, &kept(step, &graphs.task, false));
+    let train = Scheduled { graph: step, schedule: &schedule };
+    report::memory(&lower(train, eval, graphs.task.clone(), |_| None), train, eval, &graphs.dense)
 }
 
 /// The graphs that a model becomes.
