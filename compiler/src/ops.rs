@@ -76,6 +76,8 @@ pub enum Gradient {
 pub enum Estimate {
     /// By default: the published method and our measurements agree that it is safe.
     Safe,
+    /// Rounded to a few bits, but never pruned: every element counts.
+    Rounded,
     /// Only when forced: measured to destroy the gradient of smooth activations.
     Forced,
     /// When forced, and by the published rule, which also prunes what attention and normalization save.

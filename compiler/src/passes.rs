@@ -12,7 +12,9 @@ pub mod lift_rms_norm;
 pub mod lift_silu;
 pub mod norm_from_output;
 mod pattern;
+pub mod read_packed;
 pub mod rebuild_views;
+pub mod recompute;
 pub mod samples;
 pub mod slope_codes;
 pub mod sparse_rows;
@@ -65,13 +67,16 @@ pub const CLEANING: &[Pass] = &[
 ];
 
 /// Passes over the whole step that let gradients read what takes less memory, in order.
-pub const SAVES: &[Pass] =
-    &[Pass { name: "norm-from-output", run: |graph, options| norm_from_output::run(graph, &options.razor) }];
+pub const SAVES: &[Pass] = &[
+    Pass { name: "norm-from-output", run: |graph, options| norm_from_output::run(graph, &options.razor) },
+    Pass { name: "recompute", run: |graph, options| recompute::run(graph, &options.razor) },
+];
 
 /// Passes over the whole step that make less of what is saved, and what comes after, in order.
 pub const STEP: &[Pass] = &[
     Pass { name: "slope-codes", run: |graph, options| slope_codes::run(graph, &options.razor) },
     Pass { name: "back-razor", run: |graph, options| back_razor::run(graph, &options.razor, options.batch) },
+    Pass { name: "read-packed", run: |graph, _| read_packed::run(graph) },
 ];
 
 /// Passes that make the evaluation graph of a forward phase.

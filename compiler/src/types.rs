@@ -118,6 +118,21 @@ impl Type {
         matches!(self, Type::Dense { dtype: DType::F32, .. })
     }
 
+    /// Whether this is a copy of a dense f32 tensor of the same sizes, in fewer bytes.
+    pub fn is_packed(&self) -> bool {
+        matches!(self, Type::TopK { .. })
+    }
+
+    /// A packed copy seen with other axes; none where its bytes would then mean something else.
+    pub fn viewed(&self, dims: &[u64]) -> Option<Type> {
+        match self {
+            Type::TopK { samples, keep, values, .. } => {
+                Some(Type::TopK { dims: dims.to_vec(), samples: *samples, keep: *keep, values: *values })
+            }
+            _ => None,
+        }
+    }
+
     /// Bytes in the arena, before alignment.
     pub fn bytes(&self) -> u64 {
         match self {

@@ -133,6 +133,12 @@ struct RazorOptions {
     /// Compute gradients of normalization from its exact input, not from its pruned output
     #[arg(long)]
     exact_norm: bool,
+    /// Save queries, keys and values of attention instead of computing them again
+    #[arg(long)]
+    no_recompute: bool,
+    /// Bits of each element that is saved neither pruned nor needs to be exact, as what attention reads; 0 saves it whole
+    #[arg(long, value_name = "N", default_value = "8", value_parser = ["0", "4", "8"])]
+    rounded_bits: String,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -294,6 +300,8 @@ impl RazorOptions {
             slope_bits: self.slope_bits.parse().unwrap_or(0),
             reference: self.reference_mask,
             exact_norm: self.exact_norm,
+            recompute: !self.no_recompute,
+            rounded_bits: self.rounded_bits.parse().unwrap_or(8),
         })
     }
 }

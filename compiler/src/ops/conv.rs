@@ -1,6 +1,6 @@
 //! Convolutions over any number of spatial axes, and their transposes.
 
-use super::rules::{all_floats, dims, fail, shaped, sizes};
+use super::rules::{all_floats, dims, fail, shaped, sizes, unpacked};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -24,6 +24,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         estimates: &[(1, Estimate::Safe)],
         ..OpDef::made("conv_weight_grad", &["dw"], |operands, attrs| {
+            let operands = &unpacked(operands, &[1]);
             all_floats(operands, 2, 2)?;
             let dw = shaped(attrs)?;
             let y = conv(&[operands[1].clone(), dw[0].clone()], attrs)?;
@@ -46,6 +47,7 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         estimates: &[(1, Estimate::Safe)],
         ..OpDef::made("conv_transpose_weight_grad", &["dw"], |operands, attrs| {
+            let operands = &unpacked(operands, &[1]);
             all_floats(operands, 2, 2)?;
             let dw = shaped(attrs)?;
             let x = conv(&[operands[0].clone(), dw[0].clone()], attrs)?;

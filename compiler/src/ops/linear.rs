@@ -1,6 +1,6 @@
 //! `y = x · w + b` and products of two activations.
 
-use super::rules::{all_floats, broadcast, dims, fail};
+use super::rules::{all_floats, broadcast, dims, fail, unpacked};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -22,7 +22,7 @@ pub const OPS: &[OpDef] = &[
         shape: linear,
         gradient: Gradient::Rule(linear_vjp),
         weight: Some(1),
-        estimates: &[],
+        estimates: &[(0, Estimate::Rounded)],
         batch: Batch::Keeps,
         writes: nothing,
         lower: Lower::Instruction,
@@ -90,6 +90,7 @@ fn linear_input_grad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, Shap
 }
 
 fn linear_weight_grad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    let operands = &unpacked(operands, &[1]);
     all_floats(operands, 2, 2)?;
     let (Some((n, rows)), Some((k, x_rows))) = (operands[0].dims().split_last(), operands[1].dims().split_last())
     else {

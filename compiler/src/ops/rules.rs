@@ -38,6 +38,15 @@ pub fn all_floats(operands: &[Type], least: usize, most: usize) -> Result<(), Sh
     floats(operands, &slots)
 }
 
+/// The operands' types, those in `slots` as if they were not packed: the op reads their elements however they are saved.
+pub fn unpacked(operands: &[Type], slots: &[usize]) -> Vec<Type> {
+    let dense = |(slot, ty): (usize, &Type)| match slots.contains(&slot) && ty.is_packed() {
+        true => Type::f32(ty.dims()),
+        false => ty.clone(),
+    };
+    operands.iter().enumerate().map(dense).collect()
+}
+
 /// Checks the number of operands, all dense and of one element type; returns it.
 pub fn alike(operands: &[Type], least: usize, most: usize) -> Result<DType, ShapeError> {
     arity(operands, least, most)?;

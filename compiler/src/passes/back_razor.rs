@@ -202,6 +202,7 @@ fn accepts_estimate(graph: &Graph, value: Value, razor: &Razor) -> bool {
 fn takes_estimate(graph: &Graph, reader: NodeId, slot: usize, razor: &Razor) -> bool {
     graph.node(reader).op.estimate(slot).is_some_and(|it| match it {
         Estimate::Safe => true,
+        Estimate::Rounded => false,
         Estimate::Forced | Estimate::Slope(_) => razor.smooth,
         Estimate::Published => razor.smooth || razor.reference,
     })
@@ -280,13 +281,7 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
             .with("values", razor.values.to_string().as_str());
         append(graph, Phase::Forward, "compress", saved, attrs, &format!("{name}.topk"))
     };
-    match last {
-        Some(last) => graph.move_after(estimate.node, last),
-        None => {
-            let head = graph.phase(Phase::Forward).next();
-            head.into_iter().for_each(|it| graph.move_before(estimate.node, it));
-        }
-    }
+    settle(graph, estimate.node, saved, last);
     let hat = if razor.reference {
         estimate
     } else {
@@ -295,6 +290,19 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
         hat
     };
     graph.redirect(saved, hat, |graph, it| reads_estimate(graph, it, saved, razor));
+}
+
+/// Puts a node of the forward phase that reads `saved`, or a view of it, directly before its last reader there, which can
+/// then take over its bytes. Several nodes keep the order in which they are put.
+pub(super) fn settle(graph: &mut Graph, node: NodeId, saved: Value, last: Option<NodeId>) {
+    match last {
+        Some(last) if last != saved.node => graph.move_before(node, last),
+        Some(_) => graph.move_after(node, graph.operands(node)[0].node),
+        None => {
+            let head = graph.phase(Phase::Forward).next();
+            head.into_iter().for_each(|it| graph.move_before(node, it));
+        }
+    }
 }
 
 /// The forward node after which nobody in that phase needs the value or a view of it; none for an unread input.

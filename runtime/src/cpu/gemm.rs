@@ -13,7 +13,7 @@ pub mod axis;
 pub mod four;
 pub mod matrix;
 mod micro;
-mod transpose;
+pub mod transpose;
 
 use axis::Axis;
 
