@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+pub mod conv;
 mod lanes;
 pub mod linear;
 mod lists;

@@ -26,12 +26,11 @@ pub fn scratch(columns: usize) -> usize {
 pub fn weight_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], kept: &impl Kept, dw: &mut [f32]) {
     let Linear { rows, k, n, .. } = *sizes;
     let all = Rows { columns: k, per_sample: kept.len() / k };
-    let half = (team.scratch_len() - 2 * ROWS * WIDTH) / 2 / 16 * 16;
-    let most = (half - k) / 2;
-    let room = |unit: usize| Room { start: unit % 2 * half, columns: k, most };
+    let len = (team.scratch_len() - 2 * ROWS * WIDTH) / 32 * 32;
+    let rooms = Room::pair(len, k);
     let next = |start: usize| {
         let mut unit = start..(start + ROWS).min(rows);
-        while 1 < unit.len() && most < all.count(kept, unit.clone()) {
+        while 1 < unit.len() && rooms[0].most < all.count(kept, unit.clone()) {
             unit.end = start + unit.len().div_ceil(2);
         }
         unit
@@ -39,20 +38,20 @@ pub fn weight_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], kept: &impl Kept
     let dw = Disjoint::new(dw);
     let panels = n.div_ceil(WIDTH);
     let mut unit = next(0);
-    team.run_shared(2 * half, 1, |_, _, shared| {
+    team.run_shared(len, 1, |_, _, shared| {
         // SAFETY: the only task.
-        unsafe { all.sort(kept, unit.clone(), &room(0), shared) };
+        unsafe { all.sort(kept, unit.clone(), &rooms[0], shared) };
     });
     for idx in 0.. {
         let following = next(unit.end);
         // The first task sorts what the next round multiplies.
-        team.run_shared(2 * half, 1 + panels, |task, scratch, shared| match task {
+        team.run_shared(len, 1 + panels, |task, scratch, shared| match task {
             0 if following.is_empty() => {}
             // SAFETY: this room is only this task's.
-            0 => unsafe { all.sort(kept, following.clone(), &room(idx + 1), shared) },
+            0 => unsafe { all.sort(kept, following.clone(), &rooms[(idx + 1) % 2], shared) },
             _ => {
                 // SAFETY: these lists were sorted in the round before.
-                let lists = unsafe { Lists::of(&room(idx), shared) };
+                let lists = unsafe { Lists::of(&rooms[idx % 2], shared) };
                 let panel = Panel { sizes, columns: (task - 1) * WIDTH..(task * WIDTH).min(n) };
                 panel.multiply(dy, unit.clone(), lists, scratch, &dw);
             }
@@ -82,11 +81,11 @@ impl Panel<'_> {
         let run = lanes::best();
         // SAFETY: places in the lists are those of rows of the panel.
         let add = |column: usize, sums: &mut [f32; WIDTH]| unsafe {
-            lanes::add_products(run, lists.column(column), panel, sums);
+            lanes::add_products(run, lists.list(column), panel, sums);
         };
         match transpose {
             false => {
-                for row in (0..k).filter(|it| !lists.column(*it).is_empty()) {
+                for row in (0..k).filter(|it| !lists.list(*it).is_empty()) {
                     // SAFETY: these columns of dw are this task's.
                     let dw = unsafe { dw.part(row * n + self.columns.start..row * n + self.columns.end) };
                     if let Ok(dw) = <&mut [f32; WIDTH]>::try_from(&mut *dw) {
