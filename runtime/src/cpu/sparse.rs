@@ -26,4 +26,11 @@ pub trait Kept: Sync {
 
     /// Calls `each(index, value)` for the kept elements of a part of a sample, by index.
     fn each(&self, sample: usize, range: Range<usize>, each: impl FnMut(usize, f32));
+
+    /// Writes a part of a sample, zero where nothing was kept.
+    fn read(&self, sample: usize, range: Range<usize>, out: &mut [f32]) {
+        out.fill(0.0);
+        let start = range.start;
+        self.each(sample, range, |at, value| out[at - start] = value);
+    }
 }
