@@ -51,7 +51,7 @@ pub struct Options {
     pub dropout: bool,
     /// What is pruned and how.
     pub razor: Razor,
-    /// Of the fresh head and of dropout.
+    /// Of the fresh head, of dropout and of rounding to 8 bits.
     pub seed: u64,
 }
 

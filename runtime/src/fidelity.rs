@@ -85,8 +85,8 @@ pub fn bounds(trainer: &mut Trainer, batch: &Batch<'_>) -> Vec<Bound> {
     let mut dropped: HashMap<usize, f64> = HashMap::new();
     let mut conditions: HashMap<usize, f64> = HashMap::new();
     trainer.watch(batch, |at, instruction, arena| match instruction.kernel() {
-        Kernel::Compress(pack) => {
-            dropped.insert(at, dropped_energy(pack, instruction, arena));
+        Kernel::Compress(it) => {
+            dropped.insert(at, dropped_energy(&it.pack, instruction, arena));
         }
         Kernel::LinearWeightGrad(it) if layers.contains_key(&at) => {
             let dy = arena.value::<f32>(instruction.operands()[0]);

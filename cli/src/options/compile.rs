@@ -25,7 +25,7 @@ pub struct CompileOptions {
     /// Train the fresh classifier alone
     #[arg(long)]
     head_only: bool,
-    /// Decides the fresh classifier and dropout
+    /// Decides the fresh classifier, dropout and rounding to 8 bits
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
@@ -115,7 +115,7 @@ struct RazorOptions {
     /// Another fraction for the saved inputs of weights whose names match; the last match counts
     #[arg(long, value_name = "GLOB=X")]
     sparsity_for: Vec<String>,
-    /// Type of the values that are kept
+    /// Type of the values that are kept; i8 rounds at random to 255 levels, with a scale for 256 values
     #[arg(long, value_enum, default_value_t = Values::F16)]
     values: Values,
     /// Prune the inputs of the first and the last layer too
@@ -188,6 +188,7 @@ enum Values {
     F32,
     F16,
     Bf16,
+    I8,
 }
 
 impl CompileOptions {
@@ -294,6 +295,7 @@ impl RazorOptions {
                 Values::F32 => DType::F32,
                 Values::F16 => DType::F16,
                 Values::Bf16 => DType::Bf16,
+                Values::I8 => DType::I8,
             },
             ends: self.prune_ends,
             smooth: self.prune_smooth,
