@@ -170,6 +170,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     if train.value("step").is_none() {
         task.step.clear();
     }
+    passes::apply(&[passes::ACCUMULATE], &mut dense, options, &mut |_, _| {});
     [&dense, &train, &eval].into_iter().try_for_each(sizes::check)?;
 
     let mut weights = imported.weights;

@@ -176,7 +176,7 @@ fn scratch_bytes(graph: &Graph) -> u64 {
     let columns = graph.order().iter().filter_map(|&node| {
         let weight = match graph.node(node).op.name {
             "conv" | "conv_input_grad" => graph.operands(node)[1],
-            "conv_weight_grad" => graph.results(node)[0],
+            "conv_weight_grad" => *graph.writes(node).first().unwrap_or(&Value { node, result: 0 }),
             _ => return None,
         };
         // Channels of a group times the window.

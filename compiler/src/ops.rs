@@ -54,7 +54,8 @@ pub struct OpDef {
     pub estimates: &'static [(usize, Estimate)],
     /// Whether the batch stays the outermost part of memory.
     pub batch: Batch,
-    /// Operands that are written in place, for a count of operands.
+    /// Operands that are written in place, for a count of operands. A sum that writes the operand behind all others adds
+    /// onto it what it would make without that operand.
     pub writes: fn(usize) -> &'static [usize],
     /// What becomes of the op in a program.
     pub lower: Lower,
@@ -171,6 +172,11 @@ impl OpDef {
         self.estimates.iter().find(|it| it.0 == slot).map(|it| it.1)
     }
 
+    /// Whether the op, whose instance has so many operands, can instead add its result onto one more, in place.
+    pub fn accumulates(&self, operands: usize) -> bool {
+        (self.writes)(operands + 1) == [operands]
+    }
+
     /// A row made by the compiler itself: an instruction without ONNX form, gradient or estimates.
     const fn made(
         name: &'static str,
@@ -195,4 +201,9 @@ impl OpDef {
 /// For ops that write nothing in place.
 const fn nothing(_: usize) -> &'static [usize] {
     &[]
+}
+
+/// For sums of two operands: with a third they are added onto that.
+const fn third(operands: usize) -> &'static [usize] {
+    if operands == 3 { &[2] } else { &[] }
 }

@@ -1,5 +1,6 @@
 //! Rewrites of the training graph, a pass a file.
 
+pub mod accumulate;
 pub mod back_razor;
 pub mod batch_statistics;
 pub mod dead_code;
@@ -80,7 +81,11 @@ pub const STEP: &[Pass] = &[
         run: |graph, options| back_razor::run(graph, &options.razor, options.batch, options.seed),
     },
     Pass { name: "read-packed", run: |graph, _| read_packed::run(graph) },
+    ACCUMULATE,
 ];
+
+/// The pass that does without gradients; also of a step that saves everything whole.
+pub(crate) const ACCUMULATE: Pass = Pass { name: "accumulate", run: |graph, _| accumulate::run(graph) };
 
 /// Passes that make the evaluation graph of a forward phase.
 pub const EVALUATION: &[Pass] = &[Pass { name: "evaluation", run: |graph, _| evaluation::run(graph) }];

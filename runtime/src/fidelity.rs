@@ -126,7 +126,7 @@ fn pruned_layers(program: &Program) -> HashMap<usize, Layer> {
                 let copy = maker(1).and_then(|it| copies.get(&it).copied());
                 layers.extend(copy.map(|compress| (at, Layer { weight: String::new(), compress })));
             }
-            Kernel::Sgd(_) | Kernel::Adam(_) => {
+            Kernel::Sgd(_) | Kernel::Adam(_) | Kernel::Descend(_) => {
                 if let Some(layer) = maker(1).and_then(|it| layers.get_mut(&it)) {
                     layer.weight = values[instruction.operands()[0].value()].name().to_string();
                 }

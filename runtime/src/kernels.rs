@@ -140,6 +140,9 @@ pub enum Kernel {
     Decompress(pack::Pack),
     MaskTopk(pack::MaskTopk),
     Sgd(optimizer::Sgd),
+    Decay(optimizer::Decay),
+    Accumulate(elementwise::Flat),
+    Descend(elementwise::Flat),
     /// `adam` and `adamw`.
     Adam(optimizer::Adam),
     SgdRows(rows::SgdRows),
@@ -191,6 +194,13 @@ impl Kernel {
             Kernel::SgdRows(_) => &[0],
             Kernel::AdamRows(_) => &[0, 3, 4],
             Kernel::BatchNormUpdate(_) => &[0, 1],
+            Kernel::Descend(_) => &[0],
+            Kernel::Decay(_) | Kernel::Accumulate(_) => &[1],
+            Kernel::Reduce(it) if it.onto => &[1],
+            Kernel::LinearWeightGrad(it) if it.onto => &[2],
+            Kernel::ConvWeightGrad(it) | Kernel::ConvTransposeWeightGrad(it) if it.onto => &[2],
+            Kernel::VolumeConvWeightGrad(it) if it.onto => &[2],
+            Kernel::GatherGrad(it) if it.onto => &[2],
             _ => &[],
         }
     }
@@ -383,6 +393,9 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("decompress", &[], pack::decompress),
     ("mask_topk", &["sparsity_ppm", "samples"], pack::mask_topk),
     ("sgd", &["momentum", "nesterov", "weight_decay"], optimizer::sgd),
+    ("decay", &["momentum", "weight_decay"], optimizer::decay),
+    ("accumulate", &[], optimizer::accumulate),
+    ("descend", &[], optimizer::descend),
     ("adam", ADAM, optimizer::adam),
     ("adamw", ADAM, optimizer::adamw),
     ("sgd_rows", &["momentum", "nesterov", "weight_decay"], rows::sgd_rows),

@@ -1,7 +1,7 @@
 //! `y = x · w + b` and products of two activations.
 
-use super::rules::{all_floats, broadcast, dims, fail, unpacked};
-use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
+use super::rules::{all_floats, broadcast, dims, fail, sum, unpacked};
+use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing, third};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::graph::Value;
@@ -28,7 +28,13 @@ pub const OPS: &[OpDef] = &[
         lower: Lower::Instruction,
     },
     OpDef::made("linear_input_grad", &["dx"], linear_input_grad),
-    OpDef { estimates: &[(1, Estimate::Safe)], ..OpDef::made("linear_weight_grad", &["dw"], linear_weight_grad) },
+    OpDef {
+        estimates: &[(1, Estimate::Safe)],
+        writes: third,
+        ..OpDef::made("linear_weight_grad", &["dw"], |operands, attrs| {
+            sum(operands, 2, |operands| linear_weight_grad(operands, attrs))
+        })
+    },
     OpDef {
         name: "matmul",
         results: &["y"],

@@ -125,3 +125,20 @@ pub fn broadcast(a: &[u64], b: &[u64]) -> Result<Vec<u64>, ShapeError> {
 pub fn is_i64(operand: &Type) -> bool {
     matches!(operand, Type::Dense { dtype: DType::I64, .. })
 }
+
+/// Results of a sum that `made` tells from its `count` operands. With one more operand, of the result's type, there are
+/// none: the sum is added onto that.
+pub fn sum(
+    operands: &[Type],
+    count: usize,
+    made: impl Fn(&[Type]) -> Result<Vec<Type>, ShapeError>,
+) -> Result<Vec<Type>, ShapeError> {
+    arity(operands, count, count + 1)?;
+    let (operands, onto) = operands.split_at(count);
+    let made = made(operands)?;
+    match onto {
+        [] => Ok(made),
+        _ if made == onto => Ok(vec![]),
+        _ => fail(format!("{} cannot take in what is {}", onto[0], made[0])),
+    }
+}

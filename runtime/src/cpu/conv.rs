@@ -87,7 +87,7 @@ pub fn conv_input_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], w: &[f32], dx: 
     }
 }
 
-/// Gradient with respect to w.
+/// Gradient with respect to w, or that added onto `dw`.
 pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw: &mut [f32]) {
     let conv = &conv.flat();
     if depthwise::fits(conv) {
@@ -107,7 +107,7 @@ pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw:
             a: Matrix { data: dy, lines: Axis::flat(size.out), ks: Axis::pairs(size.out, conv.o * size.out, 1) },
             b: ByTap(windows),
             c: Target { out: &dw, start: group * m * n, row: n, cols: Axis::flat(1) },
-            bias: Bias::None,
+            bias: if conv.onto { Bias::Itself } else { Bias::None },
         }
     });
 }

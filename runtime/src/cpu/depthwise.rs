@@ -60,7 +60,7 @@ pub fn conv_input_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], w: &[f32], dx: 
     });
 }
 
-/// Gradient with respect to w: one task for each channel goes through all samples.
+/// Gradient with respect to w, or that added onto `dw`: one task for each channel goes through all samples.
 pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw: &mut [f32]) {
     let (taps, input, out) = sizes(conv);
     let dw = Disjoint::new(dw);
@@ -75,7 +75,10 @@ pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw:
                 let (x, dy) = (&x[plane * input..][..input], &dy[plane * out..][..out]);
                 add_products(x, dy, conv.ow, block, group * TAPS, sums, room);
             });
-            dw.iter_mut().zip(sums).for_each(|(dw, lanes)| *dw = stretch::total(lanes));
+            for (dw, lanes) in dw.iter_mut().zip(sums) {
+                let before = if conv.onto { *dw } else { 0.0 };
+                *dw = before + stretch::total(lanes);
+            }
         }
     });
 }

@@ -176,6 +176,9 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::Decompress(it) => pack::decompress(pool, it, step.operand(0), y()),
         Kernel::MaskTopk(it) => topk::mask_topk(pool, it, x(0), y()),
         Kernel::Sgd(it) => sgd(pool, it, step),
+        Kernel::Decay(it) => optimizer::decay(pool, it, x(0), y()),
+        Kernel::Accumulate(_) => optimizer::accumulate(pool, x(0), y()),
+        Kernel::Descend(_) => optimizer::descend(pool, y(), x(1), x(2)[0]),
         Kernel::Adam(it) => adam(pool, it, step),
         Kernel::SgdRows(it) => {
             let m = if 0.0 < it.sgd.momentum { step.result(1) } else { &mut [] };
