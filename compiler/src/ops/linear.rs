@@ -24,6 +24,7 @@ pub const OPS: &[OpDef] = &[
         weight: Some(1),
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -48,6 +49,7 @@ pub const OPS: &[OpDef] = &[
                 together[slot] && operands[slot].rank() == rank && operands[slot].dims().first() == size.as_ref()
             })
         }),
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
