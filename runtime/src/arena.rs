@@ -136,7 +136,10 @@ impl<'a> Step<'a> {
     /// when the bytes are no whole elements.
     pub fn operand<T: Element>(&self, slot: usize) -> &'a [T] {
         assert!(!self.instruction.kernel().in_place().contains(&slot), "an updated operand is taken as a result");
-        assert!(self.instruction.reused() != Some(slot), "an operand that a result is made in is taken as a reusable one");
+        assert!(
+            self.instruction.reused() != Some(slot),
+            "an operand that a result is made in is taken as a reusable one"
+        );
         let (start, len) = self.view::<T>(self.instruction.operands()[slot]);
         // SAFETY: `view` is within the map and aligned, every bit pattern is an element, and the map is borrowed for
         // 'a. `Program::check` made sure that no result of the instruction overlaps an operand that it neither updates

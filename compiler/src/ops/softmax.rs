@@ -9,11 +9,7 @@ use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
     along_axis("softmax", &[("Softmax", rules::softmax)], |at| vjp(at, "softmax_grad")),
-    OpDef {
-        estimates: &[(1, Estimate::Published)],
-        reuses: &[0],
-        ..OpDef::made("softmax_grad", &["dx"], same_pair)
-    },
+    OpDef { estimates: &[(1, Estimate::Published)], reuses: &[0], ..OpDef::made("softmax_grad", &["dx"], same_pair) },
     along_axis("log_softmax", &[("LogSoftmax", rules::log_softmax)], |at| vjp(at, "log_softmax_grad")),
     OpDef { reuses: &[0], ..OpDef::made("log_softmax_grad", &["dx"], same_pair) },
 ];

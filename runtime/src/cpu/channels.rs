@@ -71,7 +71,13 @@ impl Line {
 }
 
 /// Applies each channel's line.
-pub fn map_channels(pool: &Pool, shape: &Channels, x: Reusable<'_>, y: &mut [f32], line: impl Fn(usize) -> Line + Sync) {
+pub fn map_channels(
+    pool: &Pool,
+    shape: &Channels,
+    x: Reusable<'_>,
+    y: &mut [f32],
+    line: impl Fn(usize) -> Line + Sync,
+) {
     each_of(pool, [x], y, |start, [x], y| {
         let line = |at: usize| line(at / shape.inner % shape.c);
         if shape.inner < SHORT {

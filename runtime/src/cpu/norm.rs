@@ -17,7 +17,13 @@ pub fn batch_norm(pool: &Pool, norm: &BatchNorm, x: Reusable<'_>, numbers: [&[f3
 }
 
 /// dx = dy * scale / sqrt(var + epsilon).
-pub fn batch_norm_input_grad(pool: &Pool, norm: &BatchNorm, dy: Reusable<'_>, [scale, var]: [&[f32]; 2], dx: &mut [f32]) {
+pub fn batch_norm_input_grad(
+    pool: &Pool,
+    norm: &BatchNorm,
+    dy: Reusable<'_>,
+    [scale, var]: [&[f32]; 2],
+    dx: &mut [f32],
+) {
     let line = |c: usize| Line { shift: 0.0, factor: scale[c] * rstd(var[c], norm), bias: 0.0 };
     map_channels(pool, &norm.channels, dy, dx, line);
 }

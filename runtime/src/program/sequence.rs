@@ -24,7 +24,14 @@ pub(super) fn check(
     apart(name, residents, &storages)?;
     let values = values(name, &message.values, residents, &storages)?;
     let ports = Finder::new(name, task, &values)?.ports()?;
-    let mut walk = Walk { name, residents, storages: &storages, values: &values, written: HashMap::new(), versions: HashMap::new() };
+    let mut walk = Walk {
+        name,
+        residents,
+        storages: &storages,
+        values: &values,
+        written: HashMap::new(),
+        versions: HashMap::new(),
+    };
     walk.fill(&ports)?;
     let parse = |(step, it)| walk.instruction(step, it);
     let instructions = message.instructions.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
