@@ -73,7 +73,7 @@ impl Storages<'_> {
             Type::Dense { dtype: DType::F32, .. } => Some(graph.ty(value).elements()),
             _ => None,
         };
-        let result = floats(Value { node, result: 0 })?;
+        let result = floats(*graph.results(node).first()?)?;
         let operands = graph.operands(node);
         let storage = |slot: usize| self.of.get(&graph.root(operands[slot])).copied();
         let slots = graph.node(node).op.reuses.iter().copied().filter(|&slot| slot < operands.len());
