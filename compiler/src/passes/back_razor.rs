@@ -264,6 +264,7 @@ fn packed(graph: &Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch:
 
 fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64) {
     let name = graph.name(saved).to_string();
+    let last = last_forward(graph, saved);
     let is_backward = |graph: &Graph, it| graph.node(it).phase == Phase::Backward;
     let Some(first) = graph.readers(saved).into_iter().map(|it| it.0).find(|&it| is_backward(graph, it)) else {
         return;
@@ -279,7 +280,13 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
             .with("values", razor.values.to_string().as_str());
         append(graph, Phase::Forward, "compress", saved, attrs, &format!("{name}.topk"))
     };
-    place(graph, estimate.node, saved);
+    match last {
+        Some(last) => graph.move_after(estimate.node, last),
+        None => {
+            let head = graph.phase(Phase::Forward).next();
+            head.into_iter().for_each(|it| graph.move_before(estimate.node, it));
+        }
+    }
     let hat = if razor.reference {
         estimate
     } else {
@@ -290,19 +297,11 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
     graph.redirect(saved, hat, |graph, it| reads_estimate(graph, it, saved, razor));
 }
 
-/// Moves a node that packs a value to where nobody else in the forward phase needs the value any more: behind its last
-/// reader, or before it if that may take over the value's bytes. Views are seen through.
-pub(super) fn place(graph: &mut Graph, packer: NodeId, value: Value) {
-    let others = readers(graph, value, Phase::Forward).into_iter().filter(|it| it.0 != packer);
-    match others.max_by_key(|it| graph.position(it.0)) {
-        Some((last, slot)) if graph.node(last).op.reuses.contains(&slot) => graph.move_before(packer, last),
-        Some((last, _)) => graph.move_after(packer, last),
-        None if graph.node(value.node).phase == Phase::Forward => graph.move_after(packer, value.node),
-        None => {
-            let head = graph.phase(Phase::Forward).next();
-            head.into_iter().for_each(|it| graph.move_before(packer, it));
-        }
-    }
+/// The forward node after which nobody in that phase needs the value or a view of it; none for an unread input.
+pub(super) fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
+    let own = (graph.node(value.node).phase == Phase::Forward).then_some(value.node);
+    let later = readers(graph, value, Phase::Forward).into_iter().map(|it| it.0);
+    own.into_iter().chain(later).max_by_key(|&it| graph.position(it))
 }
 
 fn append(graph: &mut Graph, phase: Phase, op: &str, operand: Value, attrs: Attrs, name: &str) -> Value {

@@ -3,7 +3,7 @@
 //! Pruning that tensor destroys gradients; rounding the slope to eight levels does not. By the published rule the
 //! tensor is saved whole, rounded to 16 bits where its activation is GELU.
 
-use super::back_razor::{self, Decision, Saved};
+use super::back_razor::{Decision, Saved, last_forward};
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Estimate, Lower, Slope};
@@ -118,12 +118,15 @@ fn view_in_forward(graph: &mut Graph, saved: Value, views: &[NodeId]) -> Value {
     })
 }
 
-/// Adds a node to the forward phase, where nobody else reads the saved tensor any more.
+/// Adds a node to the forward phase, after the last one that reads the saved tensor.
 fn append(graph: &mut Graph, saved: Value, op: &str, operand: Value, attrs: Attrs, name: &str) -> Value {
+    let last = last_forward(graph, saved);
     let node = graph
         .add(Phase::Forward, ops::get(op), &[operand], attrs, name)
         .unwrap_or_else(|e| panic!("{op} makes {name}: {e}"));
-    back_razor::place(graph, node, saved);
+    if let Some(last) = last {
+        graph.move_after(node, last);
+    }
     Value { node, result: 0 }
 }
 
