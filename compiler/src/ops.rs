@@ -54,6 +54,9 @@ pub struct OpDef {
     pub estimates: &'static [(usize, Estimate)],
     /// Whether the batch stays the outermost part of memory.
     pub batch: Batch,
+    /// Operands whose bytes the first result may take over if nobody reads them afterwards: each of its elements, or of
+    /// its rows, is made of the same ones of these.
+    pub reuses: &'static [usize],
     /// Operands that are written in place, for a count of operands. A sum that writes the operand behind all others adds
     /// onto it what it would make without that operand.
     pub writes: fn(usize) -> &'static [usize],
@@ -192,6 +195,7 @@ impl OpDef {
             weight: None,
             estimates: &[],
             batch: Batch::Loses,
+            reuses: &[],
             writes: nothing,
             lower: Lower::Instruction,
         }

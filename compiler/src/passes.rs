@@ -6,6 +6,7 @@ pub mod batch_statistics;
 pub mod dead_code;
 pub mod evaluation;
 pub mod fold_transposes;
+pub mod join_slices;
 pub mod lift_attention;
 pub mod lift_gelu;
 pub mod lift_layer_norm;
@@ -64,6 +65,7 @@ pub const LIFTS: &[Pass] = &[
 pub const CLEANING: &[Pass] = &[
     Pass { name: "rebuild-views", run: |graph, _| rebuild_views::run(graph) },
     Pass { name: "sparse-rows", run: |graph, _| sparse_rows::run(graph) },
+    Pass { name: "join-slices", run: |graph, _| join_slices::run(graph) },
     Pass { name: "dead-code", run: |graph, _| dead_code::run(graph, &ends(graph)) },
 ];
 

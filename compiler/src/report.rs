@@ -8,7 +8,7 @@ use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::lower::Scheduled;
 use crate::ops;
 use crate::schedule::arena::{self, Buffer};
-use crate::schedule::{ALIGN, arena_bytes};
+use crate::schedule::{ALIGN, Place, arena_bytes};
 use crate::types::Type;
 
 /// Planned memory of `program`, lowered from `train` and `eval`; `dense` is the training graph before pruning.
@@ -50,9 +50,16 @@ fn saved_storages(graph: &Graph) -> BTreeSet<Value> {
 
 /// Largest sum, over the steps, of what lives and is not saved: activations in passing, cotangents, gradients.
 fn transient(train: Scheduled<'_>) -> u64 {
-    let saved = saved_storages(train.graph);
-    let others = train.schedule.storages.iter().filter(|it| !saved.contains(&it.value));
-    arena::bound(&others.map(|it| it.buffer).collect::<Vec<Buffer>>())
+    let places = saved_storages(train.graph).into_iter().filter_map(|it| train.schedule.places.get(&it));
+    let saved: BTreeSet<usize> = places
+        .filter_map(|it| match it {
+            Place::Storage(idx) => Some(*idx),
+            Place::Resident(_) => None,
+        })
+        .collect();
+    let storages = train.schedule.storages.iter().enumerate();
+    let others = storages.filter(|(idx, _)| !saved.contains(idx)).map(|(_, it)| it.buffer);
+    arena::bound(&others.collect::<Vec<Buffer>>())
 }
 
 /// The counter behind the "memory" that the method's authors publish for convolutional networks.

@@ -33,10 +33,10 @@ pub struct Schedule {
     pub bound: u64,
 }
 
-/// Bytes that belong to one value, and to the views of it, for a while.
+/// Bytes that belong to one value, and to the views of it, for a while; then to one that takes them over, and so on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storage {
-    /// The value that the bytes are made for.
+    /// The first value that the bytes are made for.
     pub value: Value,
     /// From the start of the dynamic part, a multiple of [`ALIGN`].
     pub offset: u64,

@@ -30,6 +30,15 @@ pub struct Step<'a> {
 /// What the bytes of a value can be seen as; every bit pattern is one.
 pub trait Element: Copy + Default + Send + Sync + sealed::Sealed {}
 
+/// An operand of a kernel that may make its result in the operand's bytes.
+#[derive(Clone, Copy, Debug)]
+pub enum Reusable<'a, T = f32> {
+    /// In bytes of its own.
+    Apart(&'a [T]),
+    /// In the bytes of the first result, which holds it until the kernel overwrites it.
+    Within,
+}
+
 /// No system has smaller pages.
 const PAGE: usize = 4096;
 
@@ -123,15 +132,31 @@ impl<'a> Step<'a> {
     /// Elements of an operand.
     ///
     /// # Panics
-    /// For the operands of an in-place update that are its results, and when the bytes are no whole elements.
+    /// For the operands of an in-place update that are its results, for one whose bytes the first result is made in, and
+    /// when the bytes are no whole elements.
     pub fn operand<T: Element>(&self, slot: usize) -> &'a [T] {
         assert!(!self.instruction.kernel().in_place().contains(&slot), "an updated operand is taken as a result");
+        assert!(
+            self.instruction.reused() != Some(slot),
+            "an operand that a result is made in is taken as a reusable one"
+        );
         let (start, len) = self.view::<T>(self.instruction.operands()[slot]);
         // SAFETY: `view` is within the map and aligned, every bit pattern is an element, and the map is borrowed for
-        // 'a. `Program::check` made sure that no result of the instruction overlaps an operand that it does not update
-        // (live storages and residents are apart, and a storage is written once), and scratch is behind all places; so
-        // nobody writes these bytes.
+        // 'a. `Program::check` made sure that no result of the instruction overlaps an operand that it neither updates
+        // nor is made in (live storages and residents are apart, and a storage is written again only over the operand
+        // that is asked for above), and scratch is behind all places; so nobody writes these bytes.
         unsafe { std::slice::from_raw_parts(start, len) }
+    }
+
+    /// An operand that the first result may be made in.
+    ///
+    /// # Panics
+    /// As [`Step::operand`] does for one that lies apart.
+    pub fn reusable<T: Element>(&self, slot: usize) -> Reusable<'a, T> {
+        match self.instruction.reused() {
+            Some(reused) if reused == slot => Reusable::Within,
+            _ => Reusable::Apart(self.operand(slot)),
+        }
     }
 
     /// Elements of a result, `None` where it is not wanted. Each can be taken once.

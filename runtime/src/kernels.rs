@@ -204,6 +204,45 @@ impl Kernel {
             _ => &[],
         }
     }
+
+    /// Operands in whose bytes the first result may be made, if it has as many elements: kernels take these as a
+    /// [`Reusable`](crate::arena::Reusable), and all others must be apart from every result.
+    pub fn reuses(&self) -> &'static [usize] {
+        match self {
+            Kernel::Relu(_)
+            | Kernel::LeakyRelu(_)
+            | Kernel::Clip(_)
+            | Kernel::HardSigmoid(_)
+            | Kernel::Gap(_)
+            | Kernel::Sigmoid(_)
+            | Kernel::Tanh(_)
+            | Kernel::HardSwish(_)
+            | Kernel::Scale(_)
+            | Kernel::Unary(_)
+            | Kernel::MaskedScale(_)
+            | Kernel::ScaleByCodes(_)
+            | Kernel::Dropout(_)
+            | Kernel::BatchNorm(_)
+            | Kernel::BatchNormInputGrad(_)
+            | Kernel::Softmax(_)
+            | Kernel::SoftmaxGrad(_)
+            | Kernel::LogSoftmax(_)
+            | Kernel::LogSoftmaxGrad(_)
+            | Kernel::RowNorm(_)
+            | Kernel::RowNormGrad(_)
+            | Kernel::RowNormGradFromOutput(_) => &[0],
+            Kernel::Add(_)
+            | Kernel::Sub(_)
+            | Kernel::Mul(_)
+            | Kernel::Div(_)
+            | Kernel::Binary(_)
+            | Kernel::SigmoidGrad(_)
+            | Kernel::TanhGrad(_)
+            | Kernel::HardSwishGrad(_)
+            | Kernel::UnaryGrad(_) => &[0, 1],
+            _ => &[],
+        }
+    }
 }
 
 type Parse = fn(&Call<'_>) -> Result<Kernel, KernelError>;

@@ -55,7 +55,8 @@ pub struct Value {
     place: Place,
 }
 
-/// What a value's bytes belong to, by index; values of one home are views of the same tensor.
+/// What a value's bytes belong to, by index; values of one home are views of the same tensor, or of one that took its
+/// bytes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Home {
     /// For as long as the trainer runs, and in both sequences.
@@ -79,6 +80,7 @@ pub struct Instruction {
     kernel: Kernel,
     operands: Vec<Place>,
     results: Vec<Option<Place>>,
+    reused: Option<usize>,
 }
 
 /// What the trainer fills before a sequence runs, and reads after it.
@@ -260,10 +262,15 @@ impl Instruction {
         &self.operands
     }
 
-    /// Where the results are, `None` for those that are not wanted. None overlaps another, or an operand that is not
-    /// the same value.
+    /// Where the results are, `None` for those that are not wanted. None overlaps another, or an operand but for what
+    /// an update changes and for the operand that is [`reused`](Instruction::reused).
     pub fn results(&self) -> &[Option<Place>] {
         &self.results
+    }
+
+    /// The operand whose very bytes the first result is made in, one of [`Kernel::reuses`].
+    pub fn reused(&self) -> Option<usize> {
+        self.reused
     }
 }
 

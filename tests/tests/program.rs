@@ -74,6 +74,23 @@ const FAULTS: &[Fault] = &[
         "train: instruction 8 (softmax_cross_entropy_grad): z.grad is written twice",
     ),
     (
+        |it| {
+            value(it, "a").place = value(it, "h").place;
+            step(it, 2).operands[0] = step(it, 1).operands[0];
+        },
+        "train: instruction 2 (max_pool): h is read after another value took over its bytes",
+    ),
+    (|it| step(it, 1).results[0] = step(it, 1).operands[0], "train: instruction 1 (relu): h is written twice"),
+    (|it| value(it, "flat").place = value(it, "y").place, "train: instruction 3 (reshape): flat is written twice"),
+    (
+        |it| {
+            let x = value(it, "flat.hat").place;
+            value(it, "flat.grad").place = x;
+        },
+        "train: instruction 10 (linear_input_grad): flat.grad is written twice",
+    ),
+    (sum_in_both, "train: instruction 15 (add): h.grad is written twice"),
+    (
         |it| value(it, "h").place = value(it, "w1").place,
         "train: value `h` is f32[2,4,5,5] and does not fit into 144 bytes",
     ),
@@ -119,6 +136,42 @@ const FAULTS: &[Fault] = &[
     (|it| task(it).inputs.push("x".into()), "train: the input, `x`, is filled twice"),
     (|it| task(it).loss_value = "nowhere".into(), "train: the loss, `nowhere`, is not there"),
 ];
+
+/// Adds a tensor to itself in its own bytes: no kernel is written for that.
+fn sum_in_both(program: &mut Proto) {
+    let sum = step(program, 15);
+    (sum.op, sum.attrs) = ("add".into(), vec![]);
+    sum.operands[1] = sum.operands[0];
+    value(program, "h.grad").place = value(program, "a.grad").place;
+}
+
+/// What a step makes of weights of ones: all bytes of the arena that stay.
+fn trained(program: &Proto) -> (Vec<Option<usize>>, Vec<Vec<u8>>) {
+    let program = Program::check(program).unwrap();
+    let mut arena = Arena::new(&program, 1).unwrap();
+    for index in 0..program.residents().len() {
+        arena.resident_mut(&program, index).fill(0x3e);
+    }
+    let ports = program.train().ports().clone();
+    for place in [ports.inputs[0], ports.rows.unwrap(), ports.learning_rate.unwrap()] {
+        arena.value_mut::<f32>(place).iter_mut().enumerate().for_each(|(i, it)| *it = 1.0 - i as f32 / 16.0);
+    }
+    Cpu::new(1).run(program.train(), &mut arena);
+    let residents = (0..program.residents().len()).map(|it| arena.resident(&program, it).to_vec()).collect();
+    (program.train().instructions().iter().map(|it| it.reused()).collect(), residents)
+}
+
+#[test]
+fn results_may_be_made_in_an_operand() {
+    let mut program = classifier();
+    let (reused, apart) = trained(&program);
+    assert!(reused.iter().all(Option::is_none));
+    value(&mut program, "a").place = value(&mut program, "h").place;
+    value(&mut program, "h.grad").place = value(&mut program, "a.grad").place;
+    let (reused, within) = trained(&program);
+    assert_eq!(reused.iter().filter(|it| **it == Some(0)).count(), 2);
+    assert_eq!(apart, within);
+}
 
 fn update_in_eval(program: &mut Proto) {
     let mut eval = train(program).clone();

@@ -19,22 +19,26 @@ pub const OPS: &[OpDef] = &[
     masked("hard_sigmoid", &[("HardSigmoid", rules::hard_sigmoid)], |at| {
         masked_vjp(at, at.attrs().float_or("alpha", 0.2), 0.0)
     }),
-    OpDef::made("masked_scale", &["dx"], |operands, _| {
-        arity(operands, 2, 2)?;
-        floats(operands, &[0])?;
-        mask(&operands[1], operands[0].dims())?;
-        Ok(vec![operands[0].clone()])
-    }),
+    OpDef {
+        reuses: &[0],
+        ..OpDef::made("masked_scale", &["dx"], |operands, _| {
+            arity(operands, 2, 2)?;
+            floats(operands, &[0])?;
+            mask(&operands[1], operands[0].dims())?;
+            Ok(vec![operands[0].clone()])
+        })
+    },
     unary("sigmoid", &[("Sigmoid", rules::sigmoid)], |at| from_result(at, "sigmoid_grad")),
-    OpDef::made("sigmoid_grad", &["dx"], same_pair),
+    OpDef { reuses: &[0, 1], ..OpDef::made("sigmoid_grad", &["dx"], same_pair) },
     unary("tanh", &[("Tanh", rules::tanh)], |at| from_result(at, "tanh_grad")),
-    OpDef::made("tanh_grad", &["dx"], same_pair),
+    OpDef { reuses: &[0, 1], ..OpDef::made("tanh_grad", &["dx"], same_pair) },
     unary("hard_swish", &[("HardSwish", rules::hard_swish)], |at| {
         let (dy, x) = (at.cotangent(0), at.operand(0));
         at.grad(0, "hard_swish_grad", &[dy, x], Attrs::new());
     }),
     OpDef {
         estimates: &[(1, Estimate::Slope(Slope { function: "hard_swish", rounded: false }))],
+        reuses: &[0, 1],
         ..OpDef::made("hard_swish_grad", &["dx"], same_pair)
     },
     OpDef {
@@ -46,6 +50,7 @@ pub const OPS: &[OpDef] = &[
         weight: None,
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -72,6 +77,7 @@ pub const OPS: &[OpDef] = &[
         weight: None,
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[0],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -87,6 +93,7 @@ const fn masked(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> O
         weight: None,
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[0],
         writes: nothing,
         lower: Lower::Instruction,
     }

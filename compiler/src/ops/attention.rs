@@ -20,6 +20,7 @@ pub const OPS: &[OpDef] = &[
         weight: None,
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },

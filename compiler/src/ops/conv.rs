@@ -17,6 +17,7 @@ pub const OPS: &[OpDef] = &[
         weight: Some(1),
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -44,6 +45,7 @@ pub const OPS: &[OpDef] = &[
         weight: Some(1),
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -84,17 +86,18 @@ fn conv(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
 fn vjp(at: &mut Vjp<'_>) {
     let (dy, x, w) = (at.cotangent(0), at.operand(0), at.operand(1));
     let attrs = at.attrs().only(&["strides", "pads", "dilations", "groups"]);
-    if at.wants(0) {
-        let shape = at.dims(x);
-        at.grad(0, "conv_input_grad", &[dy, w], attrs.clone().with("shape", shape.as_slice()));
-    }
+    // The input's gradient last: it is as large as x, whose pruned copy then is not alive any more.
     if at.wants(1) {
         let shape = at.dims(w);
-        at.grad(1, "conv_weight_grad", &[dy, x], attrs.with("shape", shape.as_slice()));
+        at.grad(1, "conv_weight_grad", &[dy, x], attrs.clone().with("shape", shape.as_slice()));
     }
     if at.wants(2) {
         let channels = at.dims(w)[0];
         at.grad_per_channel(2, dy, channels);
+    }
+    if at.wants(0) {
+        let shape = at.dims(x);
+        at.grad(0, "conv_input_grad", &[dy, w], attrs.with("shape", shape.as_slice()));
     }
 }
 
@@ -110,12 +113,12 @@ fn input_grad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError>
 fn transpose_vjp(at: &mut Vjp<'_>) {
     let (dy, x, w) = (at.cotangent(0), at.operand(0), at.operand(1));
     let attrs = at.attrs().only(&["strides", "pads", "dilations", "groups"]);
-    if at.wants(0) {
-        at.grad(0, "conv", &[dy, w], attrs.clone());
-    }
     if at.wants(1) {
         let shape = at.dims(w);
-        at.grad(1, "conv_transpose_weight_grad", &[dy, x], attrs.with("shape", shape.as_slice()));
+        at.grad(1, "conv_transpose_weight_grad", &[dy, x], attrs.clone().with("shape", shape.as_slice()));
+    }
+    if at.wants(0) {
+        at.grad(0, "conv", &[dy, w], attrs);
     }
 }
 

@@ -72,6 +72,7 @@ pub const fn unary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -
         weight: None,
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[0],
         writes: nothing,
         lower: Lower::Instruction,
     }
@@ -91,6 +92,7 @@ pub const fn binary(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) 
             let full = broadcast(operands[0].dims(), operands[1].dims()).unwrap_or_default();
             (0..2).any(|slot| together[slot] && operands[slot].dims() == full)
         }),
+        reuses: &[0, 1],
         writes: nothing,
         lower: Lower::Instruction,
     }

@@ -26,6 +26,7 @@ pub const OPS: &[OpDef] = &[
         estimates: &[],
         // Rows of a table are looked up for each sample; along any other axis the samples stay where they are.
         batch: Batch::When(|_, attrs, together| together[usize::from(attrs.int_or("axis", 0) == 0)]),
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },

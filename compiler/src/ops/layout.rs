@@ -26,6 +26,7 @@ pub const OPS: &[OpDef] = &[
         weight: None,
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[],
         writes: nothing,
         lower: Lower::View,
     },
@@ -48,6 +49,7 @@ pub const OPS: &[OpDef] = &[
         weight: None,
         estimates: &[],
         batch: Batch::Moves(|_, attrs, axis| attrs.ints("perm").iter().position(|&it| it == axis as i64)),
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -61,6 +63,7 @@ pub const OPS: &[OpDef] = &[
         estimates: &[],
         // What is joined to each sample, such as a class token, need not come from the input.
         batch: Batch::When(|_, attrs, together| together.contains(&true) && attrs.int_or("axis", 0) != 0),
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -80,6 +83,7 @@ pub const OPS: &[OpDef] = &[
             let whole = slice(operands, attrs).is_ok_and(|it| it[0].dims()[axis] == operands[0].dims()[axis]);
             whole.then_some(axis)
         }),
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -104,6 +108,7 @@ pub const OPS: &[OpDef] = &[
             let pads = attrs.ints("pads");
             together[0] && pads.first() == Some(&0) && pads.get(operands[0].rank()) == Some(&0)
         }),
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },

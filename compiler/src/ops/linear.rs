@@ -24,6 +24,7 @@ pub const OPS: &[OpDef] = &[
         weight: Some(1),
         estimates: &[(0, Estimate::Rounded)],
         batch: Batch::Keeps,
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -54,6 +55,7 @@ pub const OPS: &[OpDef] = &[
                 together[slot] && operands[slot].rank() == rank && operands[slot].dims().first() == size.as_ref()
             })
         }),
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -78,14 +80,15 @@ fn linear(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
 fn linear_vjp(at: &mut Vjp<'_>) {
     let (dy, x, w) = (at.cotangent(0), at.operand(0), at.operand(1));
     let attrs = at.attrs().only(&["transpose"]);
-    if at.wants(0) {
-        at.grad(0, "linear_input_grad", &[dy, w], attrs.clone());
-    }
+    // The input's gradient last: it is as large as x, whose pruned copy then is not alive any more.
     if at.wants(1) {
-        at.grad(1, "linear_weight_grad", &[dy, x], attrs);
+        at.grad(1, "linear_weight_grad", &[dy, x], attrs.clone());
     }
     if at.wants(2) {
         at.grad_reduced(2, dy);
+    }
+    if at.wants(0) {
+        at.grad(0, "linear_input_grad", &[dy, w], attrs);
     }
 }
 

@@ -89,6 +89,7 @@ const fn selection(
             let all = operands.iter().try_fold(vec![], |all, it| broadcast(&all, it.dims())).unwrap_or_default();
             operands.iter().zip(together).any(|(it, &together)| together && it.dims() == all)
         }),
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     }

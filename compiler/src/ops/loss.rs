@@ -61,6 +61,7 @@ const fn loss(
         weight: None,
         estimates: &[],
         batch: Batch::Loses,
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     }

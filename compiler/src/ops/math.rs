@@ -97,8 +97,8 @@ pub const OPS: &[OpDef] = &[
             }
         }
     }),
-    OpDef::made("pow_base_slope", &["slope"], broadcasting),
-    OpDef::made("pow_exponent_slope", &["slope"], broadcasting),
+    OpDef { reuses: &[0, 1], ..OpDef::made("pow_base_slope", &["slope"], broadcasting) },
+    OpDef { reuses: &[0, 1], ..OpDef::made("pow_exponent_slope", &["slope"], broadcasting) },
     // Of several operands, ties are split by halves, one pair after the other.
     binary("max", &[("Max", rules::max)], |at| {
         let (a, b) = (at.operand(0), at.operand(1));
@@ -108,7 +108,7 @@ pub const OPS: &[OpDef] = &[
         let (a, b) = (at.operand(0), at.operand(1));
         shares(at, [[b, a], [a, b]]);
     }),
-    OpDef::made("max_share", &["share"], broadcasting),
+    OpDef { reuses: &[0, 1], ..OpDef::made("max_share", &["share"], broadcasting) },
     binary("fmod", &[], |at| {
         let (dy, a, b, y) = (at.cotangent(0), at.operand(0), at.operand(1), at.result(0));
         if at.wants(0) {
@@ -126,7 +126,7 @@ pub const OPS: &[OpDef] = &[
 
 /// A function that is flat almost everywhere.
 const fn flat(name: &'static str, import: Import) -> OpDef {
-    OpDef { import, batch: Batch::Keeps, ..OpDef::made(name, &["y"], same) }
+    OpDef { import, batch: Batch::Keeps, reuses: &[0], ..OpDef::made(name, &["y"], same) }
 }
 
 /// `x^exponent` on the way to the cotangent of operand 0.

@@ -20,13 +20,17 @@ pub const OPS: &[OpDef] = &[
         weight: None,
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[0],
         writes: nothing,
         lower: Lower::Instruction,
     },
-    OpDef::made("batch_norm_input_grad", &["dx"], |operands, _| {
-        per_channel(operands, 3)?;
-        Ok(vec![operands[0].clone()])
-    }),
+    OpDef {
+        reuses: &[0],
+        ..OpDef::made("batch_norm_input_grad", &["dx"], |operands, _| {
+            per_channel(operands, 3)?;
+            Ok(vec![operands[0].clone()])
+        })
+    },
     OpDef {
         estimates: &[(1, Estimate::Forced)],
         ..OpDef::made("batch_norm_scale_grad", &["dscale"], |operands, _| {
@@ -51,6 +55,7 @@ pub const OPS: &[OpDef] = &[
         weight: None,
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -86,6 +91,7 @@ pub const OPS: &[OpDef] = &[
         weight: None,
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },

@@ -20,7 +20,7 @@ pub const OPS: &[OpDef] = &[
     // The published rule: everything at or above a threshold, so ties are all kept. Nothing is packed.
     OpDef::made("mask_topk", &["hat"], same),
     // Its rule for what GELU reads.
-    OpDef::made("round_f16", &["hat"], same),
+    OpDef { reuses: &[0], ..OpDef::made("round_f16", &["hat"], same) },
     // The derivative of a smooth activation at x, as the nearest of a few levels.
     OpDef::made("slope_codes", &["codes"], |operands, attrs| {
         all_floats(operands, 1, 1)?;
@@ -29,15 +29,18 @@ pub const OPS: &[OpDef] = &[
         Ok(vec![Type::Codes { dims: operands[0].dims().to_vec(), bits: bits as u64 }])
     }),
     // dx = dy * level.
-    OpDef::made("scale_by_codes", &["dx"], |operands, attrs| {
-        arity(operands, 2, 2)?;
-        floats(operands, &[0])?;
-        match &operands[1] {
-            Type::Codes { dims, bits } if dims == operands[0].dims() => slope(attrs, *bits as i64)?,
-            other => return fail(format!("the codes must be those of {}, not {other}", operands[0])),
-        }
-        Ok(vec![operands[0].clone()])
-    }),
+    OpDef {
+        reuses: &[0],
+        ..OpDef::made("scale_by_codes", &["dx"], |operands, attrs| {
+            arity(operands, 2, 2)?;
+            floats(operands, &[0])?;
+            match &operands[1] {
+                Type::Codes { dims, bits } if dims == operands[0].dims() => slope(attrs, *bits as i64)?,
+                other => return fail(format!("the codes must be those of {}, not {other}", operands[0])),
+            }
+            Ok(vec![operands[0].clone()])
+        })
+    },
 ];
 
 /// Checks that so many bits can hold the slopes of the function that the attributes name.

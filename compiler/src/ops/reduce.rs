@@ -39,6 +39,7 @@ pub const OPS: &[OpDef] = &[
         batch: Batch::When(|operands, attrs, together| {
             together[0] && sizes(attrs, "shape").is_ok_and(|it| it.first() == operands[0].dims().first())
         }),
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
@@ -80,6 +81,7 @@ pub const fn reduction(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>
         weight: None,
         estimates: &[],
         batch: Batch::When(|_, attrs, together| together[0] && !attrs.ints("axes").contains(&0)),
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     }

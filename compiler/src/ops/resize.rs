@@ -20,6 +20,7 @@ pub const OPS: &[OpDef] = &[
         weight: None,
         estimates: &[],
         batch: Batch::Moves(|_, attrs, axis| (attrs.int_or("axis", 0) != axis as i64).then_some(axis)),
+        reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },

@@ -24,10 +24,12 @@ pub const OPS: &[OpDef] = &[
     ),
     OpDef {
         estimates: &[(1, Estimate::Published)],
+        reuses: &[0],
         ..OpDef::made("layer_norm_grad", &["dx", "dscale", "dbias"], |operands, _| grad_shape(operands, 2, 1, 2))
     },
     OpDef {
         estimates: &[(1, Estimate::Safe)],
+        reuses: &[0],
         ..OpDef::made("layer_norm_grad_from_output", &["dx", "dscale", "dbias"], |operands, _| {
             grad_shape(&unpacked(operands, &[1]), 1, 2, 2)
         })
@@ -44,10 +46,12 @@ pub const OPS: &[OpDef] = &[
     ),
     OpDef {
         estimates: &[(1, Estimate::Published)],
+        reuses: &[0],
         ..OpDef::made("rms_norm_grad", &["dx", "dscale"], |operands, _| grad_shape(operands, 1, 1, 1))
     },
     OpDef {
         estimates: &[(1, Estimate::Safe)],
+        reuses: &[0],
         ..OpDef::made("rms_norm_grad_from_output", &["dx", "dscale"], |operands, _| {
             grad_shape(&unpacked(operands, &[1]), 1, 1, 1)
         })
@@ -85,6 +89,7 @@ const fn norm(
         weight: None,
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[0],
         writes: nothing,
         lower: Lower::Instruction,
     }

@@ -33,7 +33,7 @@ pub const OPS: &[OpDef] = &[
 ];
 
 const fn grad(name: &'static str, estimates: &'static [(usize, Estimate)]) -> OpDef {
-    OpDef { estimates, ..OpDef::made(name, &["dx"], same_pair) }
+    OpDef { estimates, reuses: &[0, 1], ..OpDef::made(name, &["dx"], same_pair) }
 }
 
 /// The derivative is a function of x, with the attributes of the activation.

@@ -9,9 +9,9 @@ use crate::types::Type;
 
 pub const OPS: &[OpDef] = &[
     along_axis("softmax", &[("Softmax", rules::softmax)], |at| vjp(at, "softmax_grad")),
-    OpDef { estimates: &[(1, Estimate::Published)], ..OpDef::made("softmax_grad", &["dx"], same_pair) },
+    OpDef { estimates: &[(1, Estimate::Published)], reuses: &[0], ..OpDef::made("softmax_grad", &["dx"], same_pair) },
     along_axis("log_softmax", &[("LogSoftmax", rules::log_softmax)], |at| vjp(at, "log_softmax_grad")),
-    OpDef::made("log_softmax_grad", &["dx"], same_pair),
+    OpDef { reuses: &[0], ..OpDef::made("log_softmax_grad", &["dx"], same_pair) },
 ];
 
 const fn along_axis(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) -> OpDef {
@@ -24,6 +24,7 @@ const fn along_axis(name: &'static str, import: Import, rule: fn(&mut Vjp<'_>)) 
         weight: None,
         estimates: &[],
         batch: Batch::Keeps,
+        reuses: &[0],
         writes: nothing,
         lower: Lower::Instruction,
     }

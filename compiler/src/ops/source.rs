@@ -31,6 +31,7 @@ const fn source(name: &'static str) -> OpDef {
         weight: None,
         estimates: &[],
         batch: Batch::Loses,
+        reuses: &[],
         writes: nothing,
         lower: Lower::Declaration,
     }

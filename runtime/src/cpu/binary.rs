@@ -1,11 +1,12 @@
 //! Functions of two numbers.
 
 use super::broadcast;
+use crate::arena::Reusable;
 use crate::kernels::binary::{Binary, Operator};
 use crate::pool::Pool;
 
 /// y = operator(a, b) where each may be stretched to the other.
-pub fn binary(pool: &Pool, binary: &Binary, operands: [&[f32]; 2], y: &mut [f32]) {
+pub fn binary(pool: &Pool, binary: &Binary, operands: [Reusable<'_>; 2], y: &mut [f32]) {
     let sizes = &binary.sizes;
     match binary.operator {
         Operator::Pow => broadcast::binary(pool, sizes, operands, y, f32::powf),

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::chunks::{CHUNK, each};
+use super::chunks::each_of;
 use super::wide::wide;
+use crate::arena::Reusable;
 use crate::kernels::norm::Channels;
 use crate::pool::Pool;
 
@@ -70,23 +71,27 @@ impl Line {
 }
 
 /// Applies each channel's line.
-pub fn map_channels(pool: &Pool, shape: &Channels, x: &[f32], y: &mut [f32], line: impl Fn(usize) -> Line + Sync) {
-    each(pool, y, CHUNK, |idx, y| {
+pub fn map_channels(
+    pool: &Pool,
+    shape: &Channels,
+    x: Reusable<'_>,
+    y: &mut [f32],
+    line: impl Fn(usize) -> Line + Sync,
+) {
+    each_of(pool, [x], y, |start, [x], y| {
+        let line = |at: usize| line(at / shape.inner % shape.c);
         if shape.inner < SHORT {
-            for (i, y) in y.iter_mut().enumerate() {
-                let at = idx * CHUNK + i;
-                *y = line(at / shape.inner % shape.c).at(x[at]);
+            for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
+                *y = line(start + i).at(x);
             }
             return;
         }
-        let mut at = idx * CHUNK;
-        let mut rest = y;
-        while !rest.is_empty() {
-            let left = shape.inner - at % shape.inner;
-            let (y, next) = rest.split_at_mut(left.min(rest.len()));
-            line_slice(&x[at..][..y.len()], y, line(at / shape.inner % shape.c));
-            at += y.len();
-            rest = next;
+        let mut done = 0;
+        while done < y.len() {
+            let at = start + done;
+            let end = (done + shape.inner - at % shape.inner).min(y.len());
+            line_slice(&x[done..end], &mut y[done..end], line(at));
+            done = end;
         }
     });
 }

@@ -41,6 +41,7 @@ macro_rules! each_type {
 pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
     let pool = team.pool;
     let x = |slot| step.operand::<f32>(slot);
+    let from = |slot| step.reusable::<f32>(slot);
     let bits = |slot| step.operand::<u64>(slot);
     let bias = |has| if has { Some(x(2)) } else { None };
     let y = || step.result::<f32>(0);
@@ -66,39 +67,39 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::MaxPoolGrad(it) => pool2d::max_pool_grad::<u8>(pool, it, x(0), step.operand(1), y()),
         Kernel::AvgPool(it) => pool2d::avg_pool(pool, it, x(0), y()),
         Kernel::AvgPoolGrad(it) => pool2d::avg_pool_grad(pool, it, x(0), y()),
-        Kernel::BatchNorm(it) => norm::batch_norm(pool, it, operands(step), y()),
-        Kernel::BatchNormInputGrad(it) => norm::batch_norm_input_grad(pool, it, operands(step), y()),
+        Kernel::BatchNorm(it) => norm::batch_norm(pool, it, from(0), [x(1), x(2), x(3), x(4)], y()),
+        Kernel::BatchNormInputGrad(it) => norm::batch_norm_input_grad(pool, it, from(0), [x(1), x(2)], y()),
         Kernel::BatchNormScaleGrad(it) => norm::batch_norm_scale_grad(pool, it, operands(step), y()),
         Kernel::BatchNormTrain(it) => norm::batch_norm_train(pool, it, operands(step), results(step)),
         Kernel::BatchNormTrainGrad(it) => norm::batch_norm_train_grad(pool, it, operands(step), results(step)),
         Kernel::Lrn(it) => lrn::lrn(pool, it, x(0), y()),
         Kernel::LrnGrad(it) => lrn::lrn_grad(pool, it, operands(step), y()),
-        Kernel::Relu(_) => activation::relu(pool, x(0), any(step, 0), any(step, 1)),
-        Kernel::LeakyRelu(it) => activation::leaky_relu(pool, it, x(0), any(step, 0), any(step, 1)),
-        Kernel::Clip(it) => activation::clip(pool, it, x(0), any(step, 0), any(step, 1)),
-        Kernel::HardSigmoid(it) => activation::hard_sigmoid(pool, it, x(0), any(step, 0), any(step, 1)),
+        Kernel::Relu(_) => activation::relu(pool, from(0), any(step, 0), any(step, 1)),
+        Kernel::LeakyRelu(it) => activation::leaky_relu(pool, it, from(0), any(step, 0), any(step, 1)),
+        Kernel::Clip(it) => activation::clip(pool, it, from(0), any(step, 0), any(step, 1)),
+        Kernel::HardSigmoid(it) => activation::hard_sigmoid(pool, it, from(0), any(step, 0), any(step, 1)),
         Kernel::Prelu(it) => broadcast::prelu(pool, it, operands(step), any(step, 0), any(step, 1)),
         Kernel::PreluInputGrad(it) => broadcast::prelu_input_grad(pool, it, [x(0), x(2)], bits(1), y()),
         Kernel::PreluSlopeGrad(it) => reduce::prelu_slope_grad(pool, it, operands(step), y()),
-        Kernel::Sigmoid(_) => elementwise::sigmoid(pool, x(0), y()),
-        Kernel::SigmoidGrad(_) => elementwise::sigmoid_grad(pool, operands(step), y()),
-        Kernel::Tanh(_) => elementwise::tanh(pool, x(0), y()),
-        Kernel::TanhGrad(_) => elementwise::tanh_grad(pool, operands(step), y()),
-        Kernel::HardSwish(_) => elementwise::hard_swish(pool, x(0), y()),
-        Kernel::HardSwishGrad(_) => elementwise::hard_swish_grad(pool, operands(step), y()),
-        Kernel::Add(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a + b),
-        Kernel::Sub(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a - b),
-        Kernel::Mul(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a * b),
-        Kernel::Div(it) => broadcast::binary(pool, it, operands(step), y(), |a, b| a / b),
-        Kernel::Scale(it) => elementwise::scale(pool, it, x(0), y()),
-        Kernel::Unary(it) => unary::unary(pool, it, x(0), y()),
-        Kernel::UnaryGrad(it) => unary::grad(pool, it.function, operands(step), y()),
-        Kernel::Binary(it) => binary::binary(pool, it, operands(step), y()),
+        Kernel::Sigmoid(_) => elementwise::sigmoid(pool, from(0), y()),
+        Kernel::SigmoidGrad(_) => elementwise::sigmoid_grad(pool, [from(0), from(1)], y()),
+        Kernel::Tanh(_) => elementwise::tanh(pool, from(0), y()),
+        Kernel::TanhGrad(_) => elementwise::tanh_grad(pool, [from(0), from(1)], y()),
+        Kernel::HardSwish(_) => elementwise::hard_swish(pool, from(0), y()),
+        Kernel::HardSwishGrad(_) => elementwise::hard_swish_grad(pool, [from(0), from(1)], y()),
+        Kernel::Add(it) => broadcast::binary(pool, it, [from(0), from(1)], y(), |a, b| a + b),
+        Kernel::Sub(it) => broadcast::binary(pool, it, [from(0), from(1)], y(), |a, b| a - b),
+        Kernel::Mul(it) => broadcast::binary(pool, it, [from(0), from(1)], y(), |a, b| a * b),
+        Kernel::Div(it) => broadcast::binary(pool, it, [from(0), from(1)], y(), |a, b| a / b),
+        Kernel::Scale(it) => elementwise::scale(pool, it, from(0), y()),
+        Kernel::Unary(it) => unary::unary(pool, it, from(0), y()),
+        Kernel::UnaryGrad(it) => unary::grad(pool, it.function, [from(0), from(1)], y()),
+        Kernel::Binary(it) => binary::binary(pool, it, [from(0), from(1)], y()),
         Kernel::SlopeCodes(it) => slope::slope_codes(pool, it, x(0), step.result(0)),
-        Kernel::ScaleByCodes(it) => slope::scale_by_codes(pool, it, x(0), bits(1), y()),
-        Kernel::Gap(it) => activation::gap(pool, it, x(0), any(step, 0), any(step, 1)),
-        Kernel::MaskedScale(it) => elementwise::masked_scale(pool, it, x(0), bits(1), y()),
-        Kernel::Dropout(it) => dropout::dropout(pool, it, x(0), x(1)[0], any(step, 0), any(step, 1)),
+        Kernel::ScaleByCodes(it) => slope::scale_by_codes(pool, it, from(0), bits(1), y()),
+        Kernel::Gap(it) => activation::gap(pool, it, from(0), any(step, 0), any(step, 1)),
+        Kernel::MaskedScale(it) => elementwise::masked_scale(pool, it, from(0), bits(1), y()),
+        Kernel::Dropout(it) => dropout::dropout(pool, it, from(0), x(1)[0], any(step, 0), any(step, 1)),
         Kernel::Reduce(it) => reduce::reduce(pool, it, x(0), y()),
         Kernel::Expand(it) if it.element == DType::F32 => {
             let scale = it.scale as f32;
@@ -147,10 +148,10 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::TopK(it) => fold::top_k(pool, it, x(0), any(step, 0), any(step, 1)),
         Kernel::ArgExtreme(it) if it.element == DType::F32 => fold::arg_extreme(pool, it, x(0), step.result(0)),
         Kernel::ArgExtreme(it) => fold::arg_extreme::<i64>(pool, it, step.operand(0), step.result(0)),
-        Kernel::Softmax(it) => softmax::softmax(pool, it, x(0), y()),
-        Kernel::SoftmaxGrad(it) => softmax::softmax_grad(pool, it, operands(step), y()),
-        Kernel::LogSoftmax(it) => softmax::log_softmax(pool, it, x(0), y()),
-        Kernel::LogSoftmaxGrad(it) => softmax::log_softmax_grad(pool, it, operands(step), y()),
+        Kernel::Softmax(it) => softmax::softmax(pool, it, from(0), y()),
+        Kernel::SoftmaxGrad(it) => softmax::softmax_grad(pool, it, from(0), x(1), y()),
+        Kernel::LogSoftmax(it) => softmax::log_softmax(pool, it, from(0), y()),
+        Kernel::LogSoftmaxGrad(it) => softmax::log_softmax_grad(pool, it, from(0), x(1), y()),
         Kernel::SoftmaxCrossEntropy(it) => {
             cross_entropy::softmax_cross_entropy(pool, x(0), &targets(it, step, 1), any(step, 0), any(step, 1));
         }
@@ -264,12 +265,12 @@ fn row_norm(pool: &Pool, norm: &RowNorm, step: &Step<'_>) {
     let rstd = if norm.rows.centered { 2 } else { 1 };
     let mean = if norm.rows.centered { any(step, 1) } else { &mut [] };
     let affine = affine(&norm.rows, 1, step);
-    row_norm::norm(pool, norm, step.operand(0), affine, [any(step, 0), mean, any(step, rstd)]);
+    row_norm::norm(pool, norm, step.reusable(0), affine, [any(step, 0), mean, any(step, rstd)]);
 }
 
 fn row_norm_grad(team: &Team<'_>, rows: &Rows, source: row_norm::Source<'_>, rstd: usize, step: &Step<'_>) {
     let dscale = if rows.scale { any(step, 1) } else { &mut [] };
     let dbias = if rows.scale && rows.centered { any(step, 2) } else { &mut [] };
     let affine = affine(rows, rstd + 1, step);
-    row_norm::grad(team, rows, [step.operand(0), step.operand(rstd)], source, affine, [any(step, 0), dscale, dbias]);
+    row_norm::grad(team, rows, step.reusable(0), step.operand(rstd), source, affine, [any(step, 0), dscale, dbias]);
 }

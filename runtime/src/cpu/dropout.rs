@@ -2,12 +2,13 @@
 
 use super::chunks::{CHUNK, each2};
 use super::wide::wide;
+use crate::arena::Reusable;
 use crate::kernels::elementwise::Dropout;
 use crate::pool::Pool;
 use crate::rng::splitmix64;
 
 /// y = x / (1 - ratio) where the bit is set, else 0. A result that nothing reads is empty.
-pub fn dropout(pool: &Pool, with: &Dropout, x: &[f32], step: f32, y: &mut [f32], mask: &mut [u64]) {
+pub fn dropout(pool: &Pool, with: &Dropout, x: Reusable<'_>, step: f32, y: &mut [f32], mask: &mut [u64]) {
     let key = with.seed ^ splitmix64(step as u64);
     // The share of hashes below is exact: both sides are multiples of 2^-53.
     let first_kept = (with.ratio * (1u64 << 53) as f64).ceil() as u64;
@@ -16,9 +17,17 @@ pub fn dropout(pool: &Pool, with: &Dropout, x: &[f32], step: f32, y: &mut [f32],
         let start = idx * CHUNK;
         for group in 0..mask.len().max(y.len().div_ceil(64)) {
             let at = start + group * 64;
-            let word = keep_word(key, at as u64, first_kept, x.len() - at);
+            let word = keep_word(key, at as u64, first_kept, with.n - at);
             if let Some(y) = y.chunks_mut(64).nth(group) {
-                scale_kept(word, &x[at..], y, scale);
+                let mut held = [0.0; 64];
+                let x = match x {
+                    Reusable::Apart(x) => &x[at..],
+                    Reusable::Within => {
+                        held[..y.len()].copy_from_slice(y);
+                        &held
+                    }
+                };
+                scale_kept(word, x, y, scale);
             }
             if let Some(mask) = mask.get_mut(group) {
                 *mask = word;

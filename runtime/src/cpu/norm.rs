@@ -5,17 +5,25 @@ use super::chunks::each;
 use super::math::{sum_by, sum_by2};
 use super::reduce::sum;
 use super::wide::wide;
+use crate::arena::Reusable;
 use crate::kernels::norm::{BatchNorm, Channels};
 use crate::pool::{Disjoint, Pool};
 
 /// y = (x - mean) / sqrt(var + epsilon) * scale + bias, all but x for each channel.
-pub fn batch_norm(pool: &Pool, norm: &BatchNorm, [x, scale, bias, mean, var]: [&[f32]; 5], y: &mut [f32]) {
+pub fn batch_norm(pool: &Pool, norm: &BatchNorm, x: Reusable<'_>, numbers: [&[f32]; 4], y: &mut [f32]) {
+    let [scale, bias, mean, var] = numbers;
     let line = |c: usize| Line { shift: mean[c], factor: scale[c] * rstd(var[c], norm), bias: bias[c] };
     map_channels(pool, &norm.channels, x, y, line);
 }
 
 /// dx = dy * scale / sqrt(var + epsilon).
-pub fn batch_norm_input_grad(pool: &Pool, norm: &BatchNorm, [dy, scale, var]: [&[f32]; 3], dx: &mut [f32]) {
+pub fn batch_norm_input_grad(
+    pool: &Pool,
+    norm: &BatchNorm,
+    dy: Reusable<'_>,
+    [scale, var]: [&[f32]; 2],
+    dx: &mut [f32],
+) {
     let line = |c: usize| Line { shift: 0.0, factor: scale[c] * rstd(var[c], norm), bias: 0.0 };
     map_channels(pool, &norm.channels, dy, dx, line);
 }

@@ -5,10 +5,11 @@ use std::ops::Range;
 use super::chunks::{chunk, each, rows_per_chunk};
 use super::math::sum_by;
 use super::wide::wide;
+use crate::arena::Reusable;
 use crate::kernels::row_norm::{OUTPUT_LIMIT, RowNorm, Rows};
 use crate::pool::{Disjoint, Pool, Team};
 
-/// The longest row of which sums over rows are made along with dx.
+/// The longest row of which sums over rows are made along with dx; longer ones are normalized in parts, and twice.
 const FUSED: usize = 4096;
 /// Rows whose products are added up in f32 before they are added to those of others.
 const ROWS: usize = 32;
@@ -39,7 +40,7 @@ pub enum Source<'a> {
 }
 
 /// y and the rows' mean and rstd; a result that nothing reads is empty.
-pub fn norm(pool: &Pool, norm: &RowNorm, x: &[f32], affine: Affine<'_>, results: [&mut [f32]; 3]) {
+pub fn norm(pool: &Pool, norm: &RowNorm, x: Reusable<'_>, affine: Affine<'_>, results: [&mut [f32]; 3]) {
     let Rows { rows, len, .. } = norm.rows;
     let per_task = rows_per_chunk(len);
     let [y, mean, rstd] = results.map(Disjoint::new);
@@ -48,7 +49,11 @@ pub fn norm(pool: &Pool, norm: &RowNorm, x: &[f32], affine: Affine<'_>, results:
         // SAFETY: rows are one task's, and so are their statistics.
         let results =
             unsafe { [chunk(&y, task, per_task * len), chunk(&mean, task, per_task), chunk(&rstd, task, per_task)] };
-        norm_rows(norm, &x[rows.start * len..rows.end * len], affine, results);
+        let x = match x {
+            Reusable::Apart(x) => Some(&x[rows.start * len..rows.end * len]),
+            Reusable::Within => None,
+        };
+        norm_rows(norm, rows.len(), x, affine, results);
     });
 }
 
@@ -56,7 +61,8 @@ pub fn norm(pool: &Pool, norm: &RowNorm, x: &[f32], affine: Affine<'_>, results:
 pub fn grad(
     team: &Team<'_>,
     rows: &Rows,
-    [dy, rstd]: [&[f32]; 2],
+    dy: Reusable<'_>,
+    rstd: &[f32],
     source: Source<'_>,
     affine: Affine<'_>,
     results: [&mut [f32]; 3],
@@ -68,25 +74,36 @@ pub fn grad(
         at.fused(team, dx, [dscale, dbias]);
         return;
     }
+    if sums {
+        at.sums(team.pool, at.dy_beside(dx), [dscale, dbias]);
+    }
     each(team.pool, dx, rows_per_chunk(len) * len, |task, dx| {
         let first = task * rows_per_chunk(len);
         grad_rows(&at, first..first + dx.len() / len, dx, &mut []);
     });
-    if sums {
-        at.sums(team.pool, [dscale, dbias]);
-    }
 }
 
 /// A gradient on its way.
 struct Grad<'a> {
     rows: &'a Rows,
-    dy: &'a [f32],
+    dy: Reusable<'a>,
     rstd: &'a [f32],
     source: Source<'a>,
     affine: Affine<'a>,
 }
 
-impl Grad<'_> {
+impl<'a> Grad<'a> {
+    /// The whole of dy, dx being as it was at the start.
+    fn dy_beside<'b>(&self, dx: &'b [f32]) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        match self.dy {
+            Reusable::Apart(dy) => dy,
+            Reusable::Within => dx,
+        }
+    }
+
     /// All results in one pass over the rows: sums of some rows each go to the scratch, to be added up at the end.
     fn fused(&self, team: &Team<'_>, dx: &mut [f32], sums: [&mut [f32]; 2]) {
         let Rows { rows, len, .. } = *self.rows;
@@ -115,13 +132,13 @@ impl Grad<'_> {
     }
 
     /// dscale and dbias alone, by columns.
-    fn sums(&self, pool: &Pool, sums: [&mut [f32]; 2]) {
+    fn sums(&self, pool: &Pool, dy: &[f32], sums: [&mut [f32]; 2]) {
         let [dscale, dbias] = sums.map(Disjoint::new);
         pool.run(self.rows.len.div_ceil(COLUMNS), &|task, _| {
             let columns = task * COLUMNS..((task + 1) * COLUMNS).min(self.rows.len);
             // SAFETY: columns are one task's.
             let sums = unsafe { [chunk(&dscale, task, COLUMNS), chunk(&dbias, task, COLUMNS)] };
-            sum_columns(self, columns, sums);
+            sum_columns(self, dy, columns, sums);
         });
     }
 
@@ -164,20 +181,24 @@ fn from_output(y: f32, scale: f32, bias: f32) -> f32 {
 }
 
 wide! {
-    fn norm_rows(norm: &RowNorm, x: &[f32], affine: Affine<'_>, results: [&mut [f32]; 3]) {
+    /// Without x, y holds it at the start.
+    fn norm_rows(norm: &RowNorm, rows: usize, x: Option<&[f32]>, affine: Affine<'_>, results: [&mut [f32]; 3]) {
         let len = norm.rows.len;
         let [y, means, rstds] = results;
-        for (row, x) in x.chunks_exact(len).enumerate() {
+        for row in 0..rows {
+            let at = row * len..(row + 1) * len;
+            let x = x.map(|x| &x[at.clone()]);
+            let values = x.unwrap_or_else(|| &y[at.clone()]);
             let (mut mean, mut rest) = (0.0, 0.0);
             let mut var = 0.0;
             if norm.rows.centered {
-                let exact = sum_by(x, |x| x) / len as f64;
+                let exact = sum_by(values, |x| x) / len as f64;
                 mean = exact as f32;
                 // What is lost where the mean is large beside the deviation.
                 rest = exact - mean as f64;
                 var = -rest * rest;
             }
-            var += sum_by(x, |x| (x - mean) * (x - mean)) / len as f64;
+            var += sum_by(values, |x| (x - mean) * (x - mean)) / len as f64;
             let rstd = (var.max(0.0) + norm.epsilon).sqrt().recip();
             if let Some(it) = means.get_mut(row) {
                 *it = mean;
@@ -187,17 +208,16 @@ wide! {
             }
             let (rstd, shift) = (rstd as f32, (rest * rstd) as f32);
             let normalized = |x: f32| (x - mean) * rstd - shift;
-            let Some(y) = y.get_mut(row * len..(row + 1) * len) else { continue };
+            let Some(y) = y.get_mut(at) else { continue };
+            if let Some(x) = x {
+                y.copy_from_slice(x);
+            }
             match (affine.scale, affine.bias) {
-                ([], _) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = normalized(x)),
-                (scale, []) => {
-                    for (y, (&x, &scale)) in y.iter_mut().zip(x.iter().zip(scale)) {
-                        *y = normalized(x) * scale;
-                    }
-                }
+                ([], _) => y.iter_mut().for_each(|y| *y = normalized(*y)),
+                (scale, []) => y.iter_mut().zip(scale).for_each(|(y, &scale)| *y = normalized(*y) * scale),
                 (scale, bias) => {
-                    for (y, (&x, (&scale, &bias))) in y.iter_mut().zip(x.iter().zip(scale.iter().zip(bias))) {
-                        *y = normalized(x) * scale + bias;
+                    for (y, (&scale, &bias)) in y.iter_mut().zip(scale.iter().zip(bias)) {
+                        *y = normalized(*y) * scale + bias;
                     }
                 }
             }
@@ -209,47 +229,67 @@ wide! {
     /// dx of some rows, where it is wanted, and their `[dscale, dbias]` added to `sums`, where that is wanted.
     fn grad_rows(at: &Grad<'_>, rows: Range<usize>, dx: &mut [f32], sums: &mut [f32]) {
         let len = at.rows.len;
-        let mut buffer = [0f32; FUSED];
-        let scale = at.affine.scale;
+        let mut hat = [0f32; FUSED];
+        let scale_of = |block: &Range<usize>| at.affine.scale.get(block.clone()).unwrap_or(&[]);
         for (n, row) in rows.enumerate() {
-            let dy = &at.dy[row * len..][..len];
-            // The row of dx holds the normalized one first.
-            let row_dx = match dx {
-                [] => &mut buffer[..len],
-                _ => &mut dx[n * len..][..len],
-            };
-            at.normalized(row, 0..len, row_dx);
-            if !sums.is_empty() {
-                let (dscale, dbias) = sums.split_at_mut(len);
-                for ((dscale, dbias), (&dy, &hat)) in
-                    dscale.iter_mut().zip(dbias.iter_mut()).zip(dy.iter().zip(&*row_dx))
-                {
-                    *dscale += dy * hat;
-                    *dbias += dy;
+            // The row of dx holds dy first.
+            let dx = if dx.is_empty() { &mut [] } else { &mut dx[n * len..][..len] };
+            if let (Reusable::Apart(dy), false) = (at.dy, dx.is_empty()) {
+                dx.copy_from_slice(&dy[row * len..][..len]);
+            }
+            let mut totals = [0f64; 2];
+            for block in blocks(len) {
+                let dy = match at.dy {
+                    Reusable::Apart(dy) => &dy[row * len..][block.clone()],
+                    Reusable::Within => &dx[block.clone()],
+                };
+                let hat = &mut hat[..block.len()];
+                at.normalized(row, block.clone(), hat);
+                if !sums.is_empty() {
+                    let (dscale, dbias) = sums.split_at_mut(len);
+                    for ((dscale, dbias), (&dy, &hat)) in
+                        dscale.iter_mut().zip(dbias.iter_mut()).zip(dy.iter().zip(&*hat))
+                    {
+                        *dscale += dy * hat;
+                        *dbias += dy;
+                    }
+                }
+                if !dx.is_empty() {
+                    add_row_sums(&mut totals, dy, scale_of(&block), hat);
                 }
             }
-            if dx.is_empty() {
-                continue;
-            }
-            let row_dx = &mut dx[n * len..][..len];
-            let [along_hat, along_ones] = row_sums(dy, scale, row_dx);
+            let [along_hat, along_ones] = totals;
             let along_ones = if at.rows.centered { along_ones } else { 0.0 };
             let (slope, offset) = ((along_hat / len as f64) as f32, (along_ones / len as f64) as f32);
             let rstd = at.rstd[row];
-            match scale {
-                [] => {
-                    for (dx, &dy) in row_dx.iter_mut().zip(dy) {
-                        *dx = rstd * (dy - offset - *dx * slope);
-                    }
+            for block in blocks(dx.len()) {
+                let hat = &mut hat[..block.len()];
+                if FUSED < len {
+                    at.normalized(row, block.clone(), hat);
                 }
-                _ => {
-                    for (dx, (&dy, &scale)) in row_dx.iter_mut().zip(dy.iter().zip(scale)) {
-                        *dx = rstd * (dy * scale - offset - *dx * slope);
+                let scale = scale_of(&block);
+                let dx = &mut dx[block];
+                match scale {
+                    [] => {
+                        for (dx, &mut hat) in dx.iter_mut().zip(hat) {
+                            *dx = rstd * (*dx - offset - hat * slope);
+                        }
+                    }
+                    _ => {
+                        for (dx, (&mut hat, &scale)) in dx.iter_mut().zip(hat.iter_mut().zip(scale)) {
+                            *dx = rstd * (*dx * scale - offset - hat * slope);
+                        }
                     }
                 }
             }
         }
     }
+}
+
+/// Parts of a row of which the normalized values are in a buffer; a row that is summed over rows has one.
+#[inline(always)]
+fn blocks(len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(FUSED).map(move |start| start..(start + FUSED).min(len))
 }
 
 /// Numbers that are added up side by side, in f32.
@@ -259,10 +299,9 @@ const BLOCK: usize = 32 * LANES;
 /// The scale where there is none.
 static ONES: [f32; BLOCK] = [1.0; BLOCK];
 
-/// Sums of `dy * scale * hat` and of `dy * scale`. The order of additions depends on the length alone.
+/// Adds `dy * scale * hat` and `dy * scale`. The order of additions depends on the length alone.
 #[inline(always)]
-fn row_sums(dy: &[f32], scale: &[f32], hat: &[f32]) -> [f64; 2] {
-    let mut totals = [0f64; 2];
+fn add_row_sums(totals: &mut [f64; 2], dy: &[f32], scale: &[f32], hat: &[f32]) {
     for start in (0..dy.len()).step_by(BLOCK) {
         let block = start..(start + BLOCK).min(dy.len());
         let scale = if scale.is_empty() { &ONES[..block.len()] } else { &scale[block.clone()] };
@@ -278,7 +317,6 @@ fn row_sums(dy: &[f32], scale: &[f32], hat: &[f32]) -> [f64; 2] {
             *total += lanes.iter().map(|&it| it as f64).sum::<f64>();
         }
     }
-    totals
 }
 
 #[inline(always)]
@@ -294,12 +332,12 @@ fn add(lanes: &mut [[f32; LANES]; 2], dy: &[f32], scale: &[f32], hat: &[f32]) {
 }
 
 wide! {
-    fn sum_columns(at: &Grad<'_>, columns: Range<usize>, sums: [&mut [f32]; 2]) {
+    fn sum_columns(at: &Grad<'_>, dy: &[f32], columns: Range<usize>, sums: [&mut [f32]; 2]) {
         let n = columns.len();
         let [mut dscale, mut dbias] = [[0f64; COLUMNS]; 2];
         let mut hat = [0f32; COLUMNS];
         for row in 0..at.rows.rows {
-            let dy = &at.dy[row * at.rows.len..][columns.clone()];
+            let dy = &dy[row * at.rows.len..][columns.clone()];
             at.normalized(row, columns.clone(), &mut hat[..n]);
             for ((dscale, dbias), (&dy, &hat)) in dscale.iter_mut().zip(&mut dbias).zip(dy.iter().zip(&hat)) {
                 *dscale += (dy * hat) as f64;

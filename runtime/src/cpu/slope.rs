@@ -1,9 +1,10 @@
 //! Slopes of smooth activations in a few bits.
 
 use super::bits;
-use super::chunks::{CHUNK, each};
+use super::chunks::{CHUNK, each, each_of};
 use super::smooth::with_slope;
 use super::wide::wide;
+use crate::arena::Reusable;
 use crate::kernels::slope::{Levels, Slopes};
 use crate::kernels::unary::Smooth;
 use crate::pool::Pool;
@@ -17,10 +18,10 @@ pub fn slope_codes(pool: &Pool, slopes: &Slopes, x: &[f32], codes: &mut [u64]) {
 }
 
 /// dx = dy * level.
-pub fn scale_by_codes(pool: &Pool, slopes: &Slopes, dy: &[f32], codes: &[u64], dx: &mut [f32]) {
+pub fn scale_by_codes(pool: &Pool, slopes: &Slopes, dy: Reusable<'_>, codes: &[u64], dx: &mut [f32]) {
     let levels = slopes.levels;
-    each(pool, dx, CHUNK, |idx, dx| {
-        let (dy, codes) = (&dy[idx * CHUNK..][..dx.len()], &codes[idx * (CHUNK / 64) * slopes.bits..]);
+    each_of(pool, [dy], dx, |start, [dy], dx| {
+        let codes = &codes[start / 64 * slopes.bits..];
         match slopes.bits {
             2 => scale(dy, codes.as_chunks::<2>().0, dx, levels),
             3 => scale(dy, codes.as_chunks::<3>().0, dx, levels),

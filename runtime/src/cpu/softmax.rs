@@ -1,8 +1,9 @@
 //! Softmax and its logarithm along one axis, and their gradients.
 
-use super::chunks::{each, rows_per_chunk};
+use super::chunks::{each_over, rows_per_chunk};
 use super::math::{exp, sum_by, sum_by2};
 use super::wide::wide;
+use crate::arena::Reusable;
 use crate::kernels::softmax::Softmax;
 use crate::pool::Pool;
 
@@ -24,29 +25,23 @@ impl Softmax {
 }
 
 /// y = e^x / sum of e^x.
-pub fn softmax(pool: &Pool, along: &Softmax, x: &[f32], y: &mut [f32]) {
-    each(pool, y, along.chunk(), |idx, y| softmax_slabs(along, &x[idx * along.chunk()..], y));
+pub fn softmax(pool: &Pool, along: &Softmax, x: Reusable<'_>, y: &mut [f32]) {
+    each_over(pool, x, y, along.chunk(), |_, y| softmax_slabs(along, y));
 }
 
 /// y = x - ln(sum of e^x).
-pub fn log_softmax(pool: &Pool, along: &Softmax, x: &[f32], y: &mut [f32]) {
-    each(pool, y, along.chunk(), |idx, y| log_softmax_slabs(along, &x[idx * along.chunk()..], y));
+pub fn log_softmax(pool: &Pool, along: &Softmax, x: Reusable<'_>, y: &mut [f32]) {
+    each_over(pool, x, y, along.chunk(), |_, y| log_softmax_slabs(along, y));
 }
 
 /// dx = y * (dy - sum of dy * y).
-pub fn softmax_grad(pool: &Pool, along: &Softmax, [dy, y]: [&[f32]; 2], dx: &mut [f32]) {
-    each(pool, dx, along.chunk(), |idx, dx| {
-        let at = idx * along.chunk();
-        softmax_grad_slabs(along, &dy[at..], &y[at..], dx);
-    });
+pub fn softmax_grad(pool: &Pool, along: &Softmax, dy: Reusable<'_>, y: &[f32], dx: &mut [f32]) {
+    each_over(pool, dy, dx, along.chunk(), |idx, dx| softmax_grad_slabs(along, &y[idx * along.chunk()..], dx));
 }
 
 /// dx = dy - e^y * sum of dy.
-pub fn log_softmax_grad(pool: &Pool, along: &Softmax, [dy, y]: [&[f32]; 2], dx: &mut [f32]) {
-    each(pool, dx, along.chunk(), |idx, dx| {
-        let at = idx * along.chunk();
-        log_softmax_grad_slabs(along, &dy[at..], &y[at..], dx);
-    });
+pub fn log_softmax_grad(pool: &Pool, along: &Softmax, dy: Reusable<'_>, y: &[f32], dx: &mut [f32]) {
+    each_over(pool, dy, dx, along.chunk(), |idx, dx| log_softmax_grad_slabs(along, &y[idx * along.chunk()..], dx));
 }
 
 /// Largest element of a row and the sum of e^(x - largest).
@@ -73,22 +68,23 @@ fn largest(x: &[f32]) -> f32 {
 }
 
 wide! {
-    fn softmax_slabs(along: &Softmax, x: &[f32], y: &mut [f32]) {
+    /// y holds x at the start.
+    fn softmax_slabs(along: &Softmax, y: &mut [f32]) {
         let &Softmax { len, inner, .. } = along;
-        for (y, x) in y.chunks_mut(len * inner).zip(x.chunks(len * inner)) {
+        for y in y.chunks_mut(len * inner) {
             if inner == 1 {
-                let max = largest(x);
-                y.iter_mut().zip(x).for_each(|(y, &x)| *y = exp(x - max));
+                let max = largest(y);
+                y.iter_mut().for_each(|y| *y = exp(*y - max));
                 let factor = (1.0 / sum_by(y, |y| y)) as f32;
                 y.iter_mut().for_each(|y| *y *= factor);
                 continue;
             }
             for (first, n) in along.strips() {
-                let max = largest_of_columns(along, x, first, n);
+                let max = largest_of_columns(along, y, first, n);
                 let mut sum = [0f64; COLUMNS];
                 for at in (0..len).map(|it| it * inner + first) {
-                    let (y, x) = (&mut y[at..at + n], &x[at..at + n]);
-                    y.iter_mut().zip(x.iter().zip(&max)).for_each(|(y, (&x, &max))| *y = exp(x - max));
+                    let y = &mut y[at..at + n];
+                    y.iter_mut().zip(&max).for_each(|(y, &max)| *y = exp(*y - max));
                     sum.iter_mut().zip(y).for_each(|(sum, y)| *sum += *y as f64);
                 }
                 let factor = sum.map(|it| (1.0 / it) as f32);
@@ -101,22 +97,22 @@ wide! {
 }
 
 wide! {
-    fn log_softmax_slabs(along: &Softmax, x: &[f32], y: &mut [f32]) {
+    /// y holds x at the start.
+    fn log_softmax_slabs(along: &Softmax, y: &mut [f32]) {
         let &Softmax { len, inner, .. } = along;
-        for (y, x) in y.chunks_mut(len * inner).zip(x.chunks(len * inner)) {
+        for y in y.chunks_mut(len * inner) {
             if inner == 1 {
-                let (max, sum) = max_and_sum(x);
+                let (max, sum) = max_and_sum(y);
                 let log = sum.ln() as f32;
-                y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max) - log);
+                y.iter_mut().for_each(|y| *y = (*y - max) - log);
                 continue;
             }
             for (first, n) in along.strips() {
-                let (max, sum) = columns(along, x, first, n);
+                let (max, sum) = columns(along, y, first, n);
                 let log = sum.map(|it| it.ln() as f32);
                 for at in (0..len).map(|it| it * inner + first) {
-                    let (y, x) = (&mut y[at..at + n], &x[at..at + n]);
-                    for ((y, &x), (&max, &log)) in y.iter_mut().zip(x).zip(max.iter().zip(&log)) {
-                        *y = (x - max) - log;
+                    for (y, (&max, &log)) in y[at..at + n].iter_mut().zip(max.iter().zip(&log)) {
+                        *y = (*y - max) - log;
                     }
                 }
             }
@@ -148,27 +144,28 @@ fn largest_of_columns(along: &Softmax, x: &[f32], first: usize, n: usize) -> [f3
 }
 
 wide! {
-    fn softmax_grad_slabs(along: &Softmax, dy: &[f32], y: &[f32], dx: &mut [f32]) {
+    /// dx holds dy at the start.
+    fn softmax_grad_slabs(along: &Softmax, y: &[f32], dx: &mut [f32]) {
         let &Softmax { len, inner, .. } = along;
         let slab = len * inner;
-        for ((dx, dy), y) in dx.chunks_mut(slab).zip(dy.chunks(slab)).zip(y.chunks(slab)) {
+        for (dx, y) in dx.chunks_mut(slab).zip(y.chunks(slab)) {
             if inner == 1 {
-                let dot = sum_by2(dy, y, |dy, y| dy * y) as f32;
-                dx.iter_mut().zip(dy.iter().zip(y)).for_each(|(dx, (&dy, &y))| *dx = y * (dy - dot));
+                let dot = sum_by2(dx, y, |dy, y| dy * y) as f32;
+                dx.iter_mut().zip(y).for_each(|(dx, &y)| *dx = y * (*dx - dot));
                 continue;
             }
             for (first, n) in along.strips() {
                 let mut dot = [0f64; COLUMNS];
                 for at in (0..len).map(|it| it * inner + first) {
-                    for (dot, (&dy, &y)) in dot.iter_mut().zip(dy[at..at + n].iter().zip(&y[at..at + n])) {
+                    for (dot, (&dy, &y)) in dot.iter_mut().zip(dx[at..at + n].iter().zip(&y[at..at + n])) {
                         *dot += (dy * y) as f64;
                     }
                 }
                 let dot = dot.map(|it| it as f32);
                 for at in (0..len).map(|it| it * inner + first) {
-                    let (dx, dy, y) = (&mut dx[at..at + n], &dy[at..at + n], &y[at..at + n]);
-                    for ((dx, &dy), (&y, &dot)) in dx.iter_mut().zip(dy).zip(y.iter().zip(&dot)) {
-                        *dx = y * (dy - dot);
+                    let (dx, y) = (&mut dx[at..at + n], &y[at..at + n]);
+                    for (dx, (&y, &dot)) in dx.iter_mut().zip(y.iter().zip(&dot)) {
+                        *dx = y * (*dx - dot);
                     }
                 }
             }
@@ -177,27 +174,28 @@ wide! {
 }
 
 wide! {
-    fn log_softmax_grad_slabs(along: &Softmax, dy: &[f32], y: &[f32], dx: &mut [f32]) {
+    /// dx holds dy at the start.
+    fn log_softmax_grad_slabs(along: &Softmax, y: &[f32], dx: &mut [f32]) {
         let &Softmax { len, inner, .. } = along;
         let slab = len * inner;
-        for ((dx, dy), y) in dx.chunks_mut(slab).zip(dy.chunks(slab)).zip(y.chunks(slab)) {
+        for (dx, y) in dx.chunks_mut(slab).zip(y.chunks(slab)) {
             if inner == 1 {
-                let total = sum_by(dy, |dy| dy) as f32;
-                dx.iter_mut().zip(dy.iter().zip(y)).for_each(|(dx, (&dy, &y))| *dx = dy - exp(y) * total);
+                let total = sum_by(dx, |dy| dy) as f32;
+                dx.iter_mut().zip(y).for_each(|(dx, &y)| *dx -= exp(y) * total);
                 continue;
             }
             for (first, n) in along.strips() {
                 let mut total = [0f64; COLUMNS];
                 for at in (0..len).map(|it| it * inner + first) {
-                    for (total, &dy) in total.iter_mut().zip(&dy[at..at + n]) {
+                    for (total, &dy) in total.iter_mut().zip(&dx[at..at + n]) {
                         *total += dy as f64;
                     }
                 }
                 let total = total.map(|it| it as f32);
                 for at in (0..len).map(|it| it * inner + first) {
-                    let (dx, dy, y) = (&mut dx[at..at + n], &dy[at..at + n], &y[at..at + n]);
-                    for ((dx, &dy), (&y, &total)) in dx.iter_mut().zip(dy).zip(y.iter().zip(&total)) {
-                        *dx = dy - exp(y) * total;
+                    let (dx, y) = (&mut dx[at..at + n], &y[at..at + n]);
+                    for (dx, (&y, &total)) in dx.iter_mut().zip(y.iter().zip(&total)) {
+                        *dx -= exp(y) * total;
                     }
                 }
             }

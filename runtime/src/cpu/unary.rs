@@ -3,11 +3,12 @@
 use super::elementwise::{map, zip};
 use super::math;
 use super::smooth::{self, with_slope};
+use crate::arena::Reusable;
 use crate::kernels::unary::{Function, Smooth, Unary};
 use crate::pool::Pool;
 
 /// y = function(x).
-pub fn unary(pool: &Pool, unary: &Unary, x: &[f32], y: &mut [f32]) {
+pub fn unary(pool: &Pool, unary: &Unary, x: Reusable<'_>, y: &mut [f32]) {
     match unary.function {
         Function::Shift { offset } => {
             let offset = offset as f32;
@@ -42,7 +43,7 @@ pub fn unary(pool: &Pool, unary: &Unary, x: &[f32], y: &mut [f32]) {
 }
 
 /// The usual exponents are products, which vectorize.
-fn power(pool: &Pool, exponent: f32, x: &[f32], y: &mut [f32]) {
+fn power(pool: &Pool, exponent: f32, x: Reusable<'_>, y: &mut [f32]) {
     match exponent {
         2.0 => map(pool, x, y, |x| x * x),
         3.0 => map(pool, x, y, |x| x * x * x),
@@ -52,7 +53,7 @@ fn power(pool: &Pool, exponent: f32, x: &[f32], y: &mut [f32]) {
     }
 }
 
-fn smooth(pool: &Pool, function: Smooth, x: &[f32], y: &mut [f32]) {
+fn smooth(pool: &Pool, function: Smooth, x: Reusable<'_>, y: &mut [f32]) {
     match function {
         Smooth::Gelu => map(pool, x, y, smooth::gelu),
         Smooth::GeluTanh => map(pool, x, y, smooth::gelu_tanh),
@@ -69,6 +70,6 @@ fn smooth(pool: &Pool, function: Smooth, x: &[f32], y: &mut [f32]) {
 }
 
 /// dx = dy * function'(x).
-pub fn grad(pool: &Pool, function: Smooth, operands: [&[f32]; 2], dx: &mut [f32]) {
+pub fn grad(pool: &Pool, function: Smooth, operands: [Reusable<'_>; 2], dx: &mut [f32]) {
     with_slope!(function, slope => zip(pool, operands, dx, move |dy, x| dy * slope(x)));
 }

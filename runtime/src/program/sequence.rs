@@ -24,7 +24,14 @@ pub(super) fn check(
     apart(name, residents, &storages)?;
     let values = values(name, &message.values, residents, &storages)?;
     let ports = Finder::new(name, task, &values)?.ports()?;
-    let mut walk = Walk { name, residents, storages: &storages, values: &values, written: HashMap::new() };
+    let mut walk = Walk {
+        name,
+        residents,
+        storages: &storages,
+        values: &values,
+        written: HashMap::new(),
+        versions: HashMap::new(),
+    };
     walk.fill(&ports)?;
     let parse = |(step, it)| walk.instruction(step, it);
     let instructions = message.instructions.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
@@ -110,8 +117,18 @@ struct Walk<'a> {
     residents: &'a [Resident],
     storages: &'a [Taken],
     values: &'a [Value],
-    /// By storage; the kernel, unless it is filled before step 0.
-    written: HashMap<usize, Option<Kernel>>,
+    /// By storage.
+    written: HashMap<usize, Written>,
+    /// By value, the version of its storage that it is; a view is what its storage holds when it is first read.
+    versions: HashMap<usize, u32>,
+}
+
+/// What a storage holds.
+struct Written {
+    /// Who wrote it, unless it is filled before step 0.
+    kernel: Option<Kernel>,
+    /// How often it was overwritten.
+    version: u32,
 }
 
 impl Walk<'_> {
@@ -122,7 +139,8 @@ impl Walk<'_> {
                 if self.storages[at].steps.start != 0 {
                     return Err(self.value_fault(value, "is filled before step 0 but not live there"));
                 }
-                self.written.insert(at, None);
+                self.written.insert(at, Written { kernel: None, version: 0 });
+                self.versions.insert(place.value, 0);
             }
         }
         Ok(())
@@ -151,11 +169,13 @@ impl Walk<'_> {
             self.readable(step, operand).map_err(|problem| fault(operand.name.clone(), problem))?;
         }
         self.positions(&kernel, &operands).map_err(|problem| fault(operands[1].name.clone(), problem))?;
+        let first = results.first().copied().flatten();
+        let reused = first.and_then(|result| reused(&kernel, &operands, result));
         for (slot, result) in results.iter().enumerate() {
             let Some(result) = result else { continue };
             let written = match kernel.in_place().get(slot) {
                 Some(&operand) => self.update(&kernel, &operands, operand, result),
-                None => self.write(step, &kernel, result),
+                None => self.write(step, &kernel, result, slot == 0 && reused.is_some()),
             };
             written.map_err(|problem| fault(result.name.clone(), problem))?;
         }
@@ -164,6 +184,7 @@ impl Walk<'_> {
             kernel,
             operands: operands.iter().map(|it| it.place).collect(),
             results: results.iter().map(|it| it.map(|it| it.place)).collect(),
+            reused,
         })
     }
 
@@ -171,11 +192,15 @@ impl Walk<'_> {
         u32::try_from(step).is_ok_and(|it| self.storages[storage].steps.contains(&it))
     }
 
-    fn readable(&self, step: usize, value: &Value) -> Result<(), &'static str> {
-        match value.home {
-            Home::Storage(at) if !self.live(step, at) => Err("is read while it is not live"),
-            Home::Storage(at) if !self.written.contains_key(&at) => Err("is read before it is written"),
-            _ => Ok(()),
+    fn readable(&mut self, step: usize, value: &Value) -> Result<(), &'static str> {
+        let Home::Storage(at) = value.home else { return Ok(()) };
+        if !self.live(step, at) {
+            return Err("is read while it is not live");
+        }
+        let version = self.written.get(&at).ok_or("is read before it is written")?.version;
+        match *self.versions.entry(value.place.value).or_insert(version) == version {
+            true => Ok(()),
+            false => Err("is read after another value took over its bytes"),
         }
     }
 
@@ -183,23 +208,32 @@ impl Walk<'_> {
     fn positions(&self, kernel: &Kernel, operands: &[&Value]) -> Result<(), &'static str> {
         let Kernel::MaxPoolGrad(pool) = kernel else { return Ok(()) };
         let writer = match operands[1].home {
-            Home::Storage(at) => self.written.get(&at),
+            Home::Storage(at) => self.written.get(&at).and_then(|it| it.kernel.as_ref()),
             Home::Resident(_) => None,
         };
         match writer {
-            Some(Some(Kernel::MaxPool(it))) if it == pool => Ok(()),
+            Some(Kernel::MaxPool(it)) if it == pool => Ok(()),
             _ => Err("does not come from the pooling with the same windows"),
         }
     }
 
-    fn write(&mut self, step: usize, kernel: &Kernel, value: &Value) -> Result<(), &'static str> {
-        match value.home {
-            Home::Resident(_) => Err("is a resident, which only an update may write"),
-            Home::Storage(at) if !self.live(step, at) => Err("is written while it is not live"),
-            Home::Storage(at) => match self.written.insert(at, Some(kernel.clone())) {
-                Some(_) => Err("is written twice"),
-                None => Ok(()),
-            },
+    /// `over` is whether the value is made in the bytes of an operand.
+    fn write(&mut self, step: usize, kernel: &Kernel, value: &Value, over: bool) -> Result<(), &'static str> {
+        let Home::Storage(at) = value.home else {
+            return Err("is a resident, which only an update may write");
+        };
+        if !self.live(step, at) {
+            return Err("is written while it is not live");
+        }
+        let version = match self.written.get(&at) {
+            None => 0,
+            Some(it) if over => it.version + 1,
+            Some(_) => return Err("is written twice"),
+        };
+        self.written.insert(at, Written { kernel: Some(kernel.clone()), version });
+        match self.versions.insert(value.place.value, version) {
+            None => Ok(()),
+            Some(_) => Err("is written twice"),
         }
     }
 
@@ -224,9 +258,10 @@ impl Walk<'_> {
     }
 
     /// What the trainer reads at the end must have been written, and still be there.
-    fn read(&self, ports: &Ports, instructions: &[Instruction]) -> Result<(), ProgramError> {
+    fn read(&mut self, ports: &Ports, instructions: &[Instruction]) -> Result<(), ProgramError> {
         for place in ports.read() {
-            let value = &self.values[place.value];
+            let values = self.values;
+            let value = &values[place.value];
             self.readable(instructions.len(), value).map_err(|_| {
                 self.value_fault(value, "is read after the last step but not written, or not live there")
             })?;
@@ -237,4 +272,14 @@ impl Walk<'_> {
     fn value_fault(&self, value: &Value, problem: &str) -> ProgramError {
         ProgramError::Value { sequence: self.name, name: value.name.clone(), problem: problem.into() }
     }
+}
+
+/// The operand in whose bytes a kernel makes its first result: the only one there, of as many elements, and one that the
+/// kernel may overwrite.
+fn reused(kernel: &Kernel, operands: &[&Value], result: &Value) -> Option<usize> {
+    let mut there = (0..operands.len()).filter(|&slot| operands[slot].home == result.home);
+    let slot = there.next()?;
+    let is_alone = there.next().is_none() && matches!(result.home, Home::Storage(_));
+    let fits = is_view(&result.ty, &operands[slot].ty) && operands[slot].place.bytes == result.place.bytes;
+    (is_alone && fits && kernel.reuses().contains(&slot)).then_some(slot)
 }

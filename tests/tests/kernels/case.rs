@@ -3,6 +3,7 @@
 use ndarray::ArrayD;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use razorc_compiler::ops;
 use razorc_proto::NOT_WANTED;
 use razorc_proto::program::{
     self as proto, DType, Role, attr,
@@ -12,11 +13,14 @@ use razorc_proto::program::{
 };
 use razorc_runtime::arena::Arena;
 use razorc_runtime::cpu::Cpu;
-use razorc_runtime::program::Program;
+use razorc_runtime::program::{Instruction, Program};
 use razorc_runtime::reference::{Precision, Reference, Tensor, Which};
 use razorc_runtime::types::{DType as Element, Type};
 
 use crate::compare::compare;
+
+/// Begins the names of operands that results are made in.
+const HELD: &str = "held";
 
 /// Instructions, and the tensors that they start from.
 pub struct Case {
@@ -243,8 +247,10 @@ impl Case {
         });
     }
 
-    /// Runs all and compares: floats within `tolerance` of the largest of their tensor, the rest exactly.
-    pub fn check(self, tolerance: f64) {
+    /// Runs all and compares: floats within `tolerance` of the largest of their tensor, the rest exactly. What can be
+    /// made in an operand's bytes is made there too, and has the same bits.
+    pub fn check(mut self, tolerance: f64) {
+        let twins = self.add_reuses();
         let program = Program::check(&self.message()).unwrap_or_else(|e| panic!("{e}"));
         let values = program.train().values();
         let mut reference = Reference::new(&program).with_precision(Precision::F32);
@@ -262,10 +268,19 @@ impl Case {
         reference.run(Which::Train);
 
         let one = self.run(&program, 1);
-        for value in values {
+        for value in values.iter().filter(|it| !it.name().starts_with(HELD)) {
             let expected = reference.get(value.name()).expect("the reference keeps every value");
             let about = format!("{}: {}", self.name, value.name());
             compare(&about, value, &one, expected, tolerance);
+        }
+        for [apart, within] in twins.iter().map(|it| it.map(|it| &values[it as usize])) {
+            assert!(
+                one.value::<u8>(apart.place()) == one.value::<u8>(within.place()),
+                "{}: {} differs from {}",
+                self.name,
+                within.name(),
+                apart.name()
+            );
         }
         for threads in [2, 3] {
             let several = self.run(&program, threads);
@@ -279,6 +294,59 @@ impl Case {
                 );
             }
         }
+    }
+
+    /// Adds every instruction once more for each operand in whose bytes its first result can be made, and gives the pairs
+    /// of results that must be equal.
+    fn add_reuses(&mut self) -> Vec<[Id; 2]> {
+        let program = Program::check(&self.message()).unwrap_or_else(|e| panic!("{e}"));
+        let mut twins = vec![];
+        for checked in program.train().instructions() {
+            let Some(&Some(result)) = checked.results().first() else { continue };
+            let result = &program.train().values()[result.value()];
+            let Type::Dense(Element::F32, _) = result.ty() else { continue };
+            let slots = checked.kernel().reuses();
+            assert_eq!(slots, ops::find(checked.op()).unwrap().reuses, "{} in the op table", checked.op());
+            let operand = |slot: &usize| program.train().values()[checked.operands()[*slot].value()].ty();
+            for slot in slots.iter().filter(|it| operand(it).elements() == result.ty().elements()) {
+                twins.extend(self.add_reuse(checked, *slot));
+            }
+        }
+        let program = Program::check(&self.message()).unwrap_or_else(|e| panic!("{e}"));
+        let reuses = program.train().instructions().iter().filter(|it| it.reused().is_some()).count();
+        assert_eq!(reuses, twins.iter().filter(|it| self.values[it[1] as usize].name.starts_with("within")).count());
+        twins
+    }
+
+    /// Adds a copy of an operand, and an instruction whose first result lies in it.
+    fn add_reuse(&mut self, checked: &Instruction, slot: usize) -> Vec<[Id; 2]> {
+        let mut operands: Vec<Id> = checked.operands().iter().map(|it| it.value() as Id).collect();
+        let ty = self.values[operands[slot] as usize].r#type.clone().unwrap();
+        let shape = attr::Value::Ints(proto::Ints { values: ty.dims.iter().map(|&it| it as i64).collect() });
+        let held = self.stored(format!("{HELD} {}", self.values.len()), ty);
+        self.update("reshape", &[operands[slot]], &[held], &[("shape", shape)]);
+        operands[slot] = held;
+        let mut twins = vec![];
+        for result in checked.results() {
+            let Some(apart) = result.map(|it| it.value() as Id) else { continue };
+            let value = self.values[apart as usize].clone();
+            let name = |kind: &str, case: &Case| format!("{kind} {} of {}", case.values.len(), value.name);
+            let within = match twins.is_empty() {
+                true => self.value(proto::Value {
+                    name: name("within", self),
+                    place: self.values[held as usize].place,
+                    r#type: value.r#type.clone(),
+                }),
+                false => self.stored(name("beside", self), value.r#type.clone().unwrap()),
+            };
+            twins.push([apart, within]);
+        }
+        let results = checked.results().iter().map(Option::is_some);
+        let mut made = twins.iter().map(|it| it[1]);
+        let results = results.map(|it| if it { made.next().unwrap() } else { NOT_WANTED }).collect();
+        let attrs = self.instructions.iter().find(|it| it.results.first() == Some(&twins[0][0])).unwrap().attrs.clone();
+        self.instructions.push(proto::Instruction { op: checked.op().into(), operands, results, attrs });
+        twins
     }
 
     fn run(&self, program: &Program, threads: usize) -> Arena {
