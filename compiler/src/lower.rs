@@ -171,7 +171,8 @@ impl Values<'_> {
     }
 }
 
-/// Scratch of one thread: 16 columns of the largest convolution, at least 1 MiB.
+/// Scratch of one thread: 16 columns of the largest convolution, and what the runtime needs to read packed operands; at
+/// least 1 MiB.
 fn scratch_bytes(graph: &Graph) -> u64 {
     let columns = graph.order().iter().filter_map(|&node| {
         let weight = match graph.node(node).op.name {
@@ -182,7 +183,15 @@ fn scratch_bytes(graph: &Graph) -> u64 {
         // Channels of a group times the window.
         Some(graph.ty(weight).dims()[1..].iter().product::<u64>())
     });
-    let floats = 16 * columns.max().unwrap_or(0);
+    let packed = graph.order().iter().filter_map(|&node| {
+        let x = graph.operands(node).get(1).map(|it| graph.ty(*it)).filter(|it| it.is_packed())?;
+        match (graph.node(node).op.name, x.dims()) {
+            ("conv_weight_grad", [_, _, plane @ ..]) => Some(4 * plane.iter().product::<u64>() + 80 * 1024),
+            ("linear_weight_grad", [.., columns]) => Some(6 * columns + 41 * 1024),
+            _ => None,
+        }
+    });
+    let floats = (16 * columns.max().unwrap_or(0)).max(packed.max().unwrap_or(0));
     (4 * floats).max(1 << 20).next_multiple_of(ALIGN)
 }
 

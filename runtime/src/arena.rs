@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use memmap2::MmapMut;
 
-use crate::cpu::SCRATCH;
+use crate::cpu;
 use crate::error::ArenaError;
 use crate::program::{ALIGN, Instruction, Place, Program};
 
@@ -57,7 +57,7 @@ impl Arena {
     /// Maps zeros for a program and the scratch of as many threads, each of which has at least [`SCRATCH`] bytes, and
     /// touches them: memory that is not there is missed now rather than in the middle of a step.
     pub fn new(program: &Program, threads: usize) -> Result<Arena, ArenaError> {
-        let scratch = program.scratch_bytes().max(SCRATCH).checked_mul(threads);
+        let scratch = program.scratch_bytes().max(cpu::scratch(program)).checked_mul(threads);
         let bytes = scratch.and_then(|it| it.checked_add(program.arena_bytes())).ok_or(ArenaError::TooLarge)?;
         let mut map = MmapMut::map_anon(bytes.max(ALIGN)).map_err(|source| ArenaError::Map { bytes, source })?;
         map.chunks_mut(PAGE).for_each(|page| page[0] = 0);

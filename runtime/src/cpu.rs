@@ -1,8 +1,10 @@
 //! The executor for processors: runs instructions one after the other, each on all threads.
 
 use crate::arena::Arena;
+use crate::kernels::Kernel;
+use crate::kernels::pack::Stored;
 use crate::pool::{Pool, Team};
-use crate::program::{Instruction, Sequence};
+use crate::program::{Instruction, Program, Sequence};
 
 pub mod activation;
 pub mod attention;
@@ -48,6 +50,17 @@ pub mod window;
 
 /// Bytes of scratch without which a thread cannot run every kernel. More lets tiles be larger, up to 1 MiB.
 pub const SCRATCH: usize = gemm::SCRATCH;
+
+/// Bytes of scratch without which a thread cannot run a program: [`SCRATCH`], or what the largest packed operand takes.
+pub fn scratch(program: &Program) -> usize {
+    let instructions = [program.train(), program.eval()].into_iter().flat_map(Sequence::instructions);
+    let needs = instructions.map(|it| match it.kernel() {
+        Kernel::LinearWeightGrad(it) if it.x != Stored::Dense => sparse::linear::scratch(it.k),
+        Kernel::ConvWeightGrad(it) if it.x != Stored::Dense => conv::kept_scratch(it),
+        _ => 0,
+    });
+    (4 * needs.max().unwrap_or(0)).next_multiple_of(64).max(SCRATCH)
+}
 
 /// Threads that run instructions. The bits of the results do not depend on how many there are.
 pub struct Cpu {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::kernels::Kernel;
 use crate::program::{Home, Instruction, Program, Sequence, Value};
+use crate::types::Type;
 
 mod attention;
 mod binary;
@@ -127,7 +128,13 @@ impl<'a> Reference<'a> {
                 Home::Resident(index) => &self.residents[index],
                 home => &storages[&home],
             };
-            tensor.with_dims(value.ty().dims())
+            match (tensor, value.ty()) {
+                // Everyone else reads a packed operand as the dense tensor that it stands for.
+                (Tensor::Topk(kept), Type::Topk(ty)) if !matches!(instruction.kernel(), Kernel::Decompress(_)) => {
+                    pack::expand(ty.n(), kept).with_dims(&ty.dims)
+                }
+                _ => tensor.with_dims(value.ty().dims()),
+            }
         });
         let args = Args(operands.collect());
         let results = compute(instruction.kernel(), &args);

@@ -80,6 +80,7 @@ fn gradient(op: &OpDef) -> &'static str {
 fn estimates(op: &OpDef) -> String {
     let word = |estimate: &Estimate| match estimate {
         Estimate::Safe => "safe",
+        Estimate::Rounded => "rounded",
         Estimate::Forced => "forced",
         Estimate::Published => "by the published rule",
         Estimate::Slope(_) => "in a few bits",

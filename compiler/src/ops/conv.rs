@@ -150,8 +150,12 @@ pub fn window(input: &[u64], kernel: &[u64], attrs: &Attrs, ceil: bool) -> Resul
         .collect()
 }
 
-/// Types with x as if it were not packed: images, and signals with one spatial axis, are read as they are saved.
+/// Types with x as if it were not packed: images, and signals with one spatial axis, are read as they are saved where
+/// each is a sample.
 fn packed_planes(operands: &[Type]) -> Vec<Type> {
-    let images = operands.get(1).is_some_and(|it| it.rank() <= 4);
-    unpacked(operands, if images { &[1] } else { &[] })
+    let image = |x: &[u64]| if x.len() <= 4 { x[1..].iter().product() } else { 0 };
+    match operands.get(1) {
+        Some(Type::TopK { dims, samples, .. }) if dims.first() == Some(samples) => unpacked(operands, 1, image),
+        _ => operands.to_vec(),
+    }
 }

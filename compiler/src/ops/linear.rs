@@ -99,7 +99,7 @@ fn linear_input_grad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, Shap
 }
 
 fn linear_weight_grad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
-    let operands = &unpacked(operands, &[1]);
+    let operands = &unpacked(operands, 1, |x| x.last().copied().unwrap_or(0));
     all_floats(operands, 2, 2)?;
     let (Some((n, rows)), Some((k, x_rows))) = (operands[0].dims().split_last(), operands[1].dims().split_last())
     else {

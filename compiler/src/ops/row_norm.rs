@@ -31,7 +31,7 @@ pub const OPS: &[OpDef] = &[
         estimates: &[(1, Estimate::Safe)],
         reuses: &[0],
         ..OpDef::made("layer_norm_grad_from_output", &["dx", "dscale", "dbias"], |operands, _| {
-            grad_shape(&unpacked(operands, &[1]), 1, 2, 2)
+            grad_shape(&packed_rows(operands), 1, 2, 2)
         })
     },
     norm(
@@ -53,7 +53,7 @@ pub const OPS: &[OpDef] = &[
         estimates: &[(1, Estimate::Safe)],
         reuses: &[0],
         ..OpDef::made("rms_norm_grad_from_output", &["dx", "dscale"], |operands, _| {
-            grad_shape(&unpacked(operands, &[1]), 1, 1, 1)
+            grad_shape(&packed_rows(operands), 1, 1, 1)
         })
     },
 ];
@@ -130,6 +130,12 @@ fn grad_shape(operands: &[Type], statistics: usize, most: usize, affine: usize) 
     }
     let affine = if least < operands.len() { affine } else { 0 };
     Ok([vec![operands[0].clone()], vec![Type::f32(row); affine]].concat())
+}
+
+/// Types with the output as if it were not packed.
+fn packed_rows(operands: &[Type]) -> Vec<Type> {
+    let lead = operands.get(2).map_or(0, Type::rank);
+    unpacked(operands, 1, |y| y.get(lead..).unwrap_or_default().iter().product())
 }
 
 fn vjp(at: &mut Vjp<'_>, op: &str, statistics: &[Value]) {

@@ -38,13 +38,19 @@ pub fn all_floats(operands: &[Type], least: usize, most: usize) -> Result<(), Sh
     floats(operands, &slots)
 }
 
-/// The operands' types, those in `slots` as if they were not packed: the op reads their elements however they are saved.
-pub fn unpacked(operands: &[Type], slots: &[usize]) -> Vec<Type> {
-    let dense = |(slot, ty): (usize, &Type)| match slots.contains(&slot) && ty.is_packed() {
-        true => Type::f32(ty.dims()),
-        false => ty.clone(),
-    };
-    operands.iter().enumerate().map(dense).collect()
+/// The operands' types, the one in `slot` as if it were not packed: the op reads its elements however they are saved, as
+/// long as no sample ends within a part of so many elements.
+pub fn unpacked(operands: &[Type], slot: usize, part: impl Fn(&[u64]) -> u64) -> Vec<Type> {
+    let mut types = operands.to_vec();
+    if let Some(ty) = types.get_mut(slot)
+        && let Type::TopK { dims, samples, .. } = ty
+    {
+        let part = part(dims);
+        if part != 0 && *samples != 0 && (dims.iter().product::<u64>() / *samples).is_multiple_of(part) {
+            *ty = Type::f32(dims);
+        }
+    }
+    types
 }
 
 /// Checks the number of operands, all dense and of one element type; returns it.

@@ -4,7 +4,7 @@ use crate::cpu::depthwise;
 use crate::cpu::gemm::axis::Axis;
 use crate::cpu::gemm::matrix::Matrix;
 use crate::cpu::gemm::{self, Bias, Gemm, Target};
-use crate::cpu::sparse::{self, Kept};
+use crate::cpu::sparse::{self, Sparse};
 use crate::cpu::window::{all_reached, phases};
 use crate::kernels::conv::Conv;
 use crate::pool::{Disjoint, Team};
@@ -113,7 +113,7 @@ pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw:
 }
 
 /// Adds the gradient with respect to w to dw, of x only what was kept.
-pub fn conv_weight_grad_kept(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Kept, dw: &mut [f32]) {
+pub fn conv_weight_grad_kept(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Sparse, dw: &mut [f32]) {
     if depthwise::fits(conv) {
         return depthwise::conv_weight_grad_kept(team, conv, dy, kept, dw);
     }
@@ -125,13 +125,10 @@ pub fn conv_weight_grad_kept(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &im
     }
 }
 
-/// Elements of scratch that the gradient from kept elements needs.
+/// Elements of scratch that the gradient from kept elements needs, whichever way it is computed: the other ways need a
+/// plane and panels.
 pub fn kept_scratch(conv: &Conv) -> usize {
-    match depthwise::fits(conv) {
-        true => depthwise::kept_scratch(conv),
-        false if sparse::conv::fits(conv) => sparse::conv::scratch(conv).max(expand::scratch(conv)),
-        false => expand::scratch(conv),
-    }
+    sparse::conv::scratch(conv)
 }
 
 /// Sizes of one group.

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::cpu::gemm::matrix::copy;
-use crate::cpu::sparse::Kept;
+use crate::cpu::sparse::Sparse;
 use crate::cpu::window::{Phase, Window, all_reached, phases};
 use crate::kernels::conv::Conv;
 use crate::pool::{Disjoint, Team};
@@ -84,7 +84,7 @@ pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw:
 }
 
 /// Adds the gradient with respect to w to dw, of x only what was kept: one plane at a time is expanded.
-pub fn conv_weight_grad_kept(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Kept, dw: &mut [f32]) {
+pub fn conv_weight_grad_kept(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Sparse, dw: &mut [f32]) {
     let (taps, input, out) = sizes(conv);
     let dw = Disjoint::new(dw);
     let blocks = Blocks::new([conv.rows(), conv.cols()], team.scratch_len() - input);
@@ -105,11 +105,6 @@ pub fn conv_weight_grad_kept(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &im
             dw.iter_mut().zip(sums).for_each(|(dw, lanes)| *dw += stretch::total(lanes));
         }
     });
-}
-
-/// Elements of scratch that the gradient from kept elements needs. With more, blocks are larger.
-pub fn kept_scratch(conv: &Conv) -> usize {
-    conv.ih * conv.iw + 12 * 1024
 }
 
 /// Calls `task` for some planes at a time, few enough that there is work to share out.

@@ -1,14 +1,16 @@
 //! Which function runs which kernel, on which operands and results.
 
+use super::pack::reader::Packed;
 use super::{
     activation, attention, binary, broadcast, conv, cross_entropy, dropout, elementwise, fold, index, layout, linear,
-    logic, loss, lrn, norm, optimizer, pack, places, pool2d, reduce, resize, row_norm, rows, slope, softmax, topk,
-    unary, volume,
+    logic, loss, lrn, norm, optimizer, pack, places, pool2d, reduce, resize, row_norm, rows, slope, softmax, sparse,
+    topk, unary, volume,
 };
 use crate::arena::{Element, Step};
 use crate::kernels::Kernel;
 use crate::kernels::loss::{Correct, CrossEntropy};
 use crate::kernels::optimizer::{Adam, Sgd};
+use crate::kernels::pack::Stored;
 use crate::kernels::row_norm::{RowNorm, Rows};
 use crate::pool::{Pool, Team};
 use crate::types::DType;
@@ -48,7 +50,10 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
     match kernel {
         Kernel::Linear(it) => linear::linear(team, it, x(0), x(1), bias(it.bias), y()),
         Kernel::LinearInputGrad(it) => linear::linear_input_grad(team, it, x(0), x(1), y()),
-        Kernel::LinearWeightGrad(it) => linear::linear_weight_grad(team, it, x(0), x(1), y()),
+        Kernel::LinearWeightGrad(it) => match packed(&it.x, step, 1) {
+            None => linear::linear_weight_grad(team, it, x(0), x(1), y()),
+            Some(kept) => sparse::linear::weight_grad(team, it, x(0), &kept, onto(it.onto, y())),
+        },
         Kernel::Matmul(it) => linear::matmul(team, it, x(0), x(1), y()),
         Kernel::Attention(it) => {
             let mask = if it.mask.is_some() { x(3) } else { &[] };
@@ -60,7 +65,10 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         }
         Kernel::Conv(it) => conv::conv(team, it, x(0), x(1), bias(it.bias), y()),
         Kernel::ConvInputGrad(it) => conv::conv_input_grad(team, it, x(0), x(1), y()),
-        Kernel::ConvWeightGrad(it) => conv::conv_weight_grad(team, it, x(0), x(1), y()),
+        Kernel::ConvWeightGrad(it) => match packed(&it.x, step, 1) {
+            None => conv::conv_weight_grad(team, it, x(0), x(1), y()),
+            Some(kept) => conv::conv_weight_grad_kept(team, it, x(0), &kept, onto(it.onto, y())),
+        },
         Kernel::MaxPool(it) if it.wide => pool2d::max_pool::<i32>(pool, it, x(0), step.wanted(0), step.wanted(1)),
         Kernel::MaxPool(it) => pool2d::max_pool::<u8>(pool, it, x(0), step.wanted(0), step.wanted(1)),
         Kernel::MaxPoolGrad(it) if it.wide => pool2d::max_pool_grad::<i32>(pool, it, x(0), step.operand(1), y()),
@@ -197,7 +205,13 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
             let source = row_norm::Source::Input { x: x(1), mean };
             row_norm_grad(team, it, source, rstd, step);
         }
-        Kernel::RowNormGradFromOutput(it) => row_norm_grad(team, it, row_norm::Source::Output(x(1)), 2, step),
+        Kernel::RowNormGradFromOutput(it) => {
+            let source = match packed(&it.y, step, 1) {
+                None => row_norm::Source::Output(x(1)),
+                Some(kept) => row_norm::Source::Pruned(kept),
+            };
+            row_norm_grad(team, it, source, 2, step);
+        }
         Kernel::ConvTransposeWeightGrad(it) => conv::conv_weight_grad(team, it, x(1), x(0), y()),
         Kernel::VolumeConv(it) => volume::conv(pool, it, x(0), x(1), bias(it.bias), y()),
         Kernel::VolumeConvInputGrad(it) => volume::conv_input_grad(pool, it, x(0), x(1), y()),
@@ -223,6 +237,22 @@ fn operands<'a, const N: usize>(step: &Step<'a>) -> [&'a [f32]; N] {
 
 fn results<'a, const N: usize>(step: &Step<'a>) -> [&'a mut [f32]; N] {
     std::array::from_fn(|slot| any(step, slot))
+}
+
+/// An operand that is saved as a pruned copy.
+fn packed<'a>(stored: &'a Stored, step: &Step<'a>, slot: usize) -> Option<Packed<'a>> {
+    match stored {
+        Stored::Dense => None,
+        Stored::Pruned(pack) => Some(Packed::new(pack, step.operand(slot))),
+    }
+}
+
+/// What a sum is added to: what is there, or zeros.
+fn onto(onto: bool, sums: &mut [f32]) -> &mut [f32] {
+    if !onto {
+        sums.fill(0.0);
+    }
+    sums
 }
 
 /// A result, empty where it is not wanted.

@@ -3,7 +3,7 @@
 mod bitmap;
 mod gaps;
 mod portable;
-mod reader;
+pub mod reader;
 mod stage;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::chunks::{chunk, each, rows_per_chunk};
 use super::math::sum_by;
+use super::pack::reader::Packed;
 use super::wide::wide;
 use crate::arena::Reusable;
 use crate::kernels::row_norm::{OUTPUT_LIMIT, RowNorm, Rows};
@@ -37,6 +38,8 @@ pub enum Source<'a> {
     },
     /// `(y - bias) / scale`, but zero where y is zero: there it was pruned.
     Output(&'a [f32]),
+    /// The same of a pruned copy.
+    Pruned(Packed<'a>),
 }
 
 /// y and the rows' mean and rstd; a result that nothing reads is empty.
@@ -151,6 +154,15 @@ impl<'a> Grad<'a> {
             Source::Input { x, mean } => {
                 let (mean, rstd) = (if mean.is_empty() { 0.0 } else { mean[row] }, self.rstd[row]);
                 out.iter_mut().zip(&x[at]).for_each(|(out, &x)| *out = (x - mean) * rstd);
+            }
+            Source::Pruned(y) => {
+                let n = y.layout().n;
+                let sample = at.start / n;
+                y.decode(sample, at.start - sample * n..at.end - sample * n, out);
+                let bias = |it: usize| self.affine.bias.get(it).copied().unwrap_or(0.0);
+                for (out, (column, &scale)) in out.iter_mut().zip(columns.clone().zip(&self.affine.scale[columns])) {
+                    *out = from_output(*out, scale, bias(column));
+                }
             }
             Source::Output(y) if self.affine.scale.is_empty() => out.copy_from_slice(&y[at]),
             Source::Output(y) => {

@@ -11,13 +11,15 @@ mod lanes;
 pub mod linear;
 mod lists;
 
+use super::pack::reader::Packed;
+
 pub use lanes::WIDTH;
 
 #[cfg(test)]
 mod tests;
 
 /// A tensor of which some elements of each sample are kept; the others are zero.
-pub trait Kept: Sync {
+pub trait Sparse: Sync {
     /// Elements of a sample, kept or not.
     fn len(&self) -> usize;
 
@@ -32,5 +34,23 @@ pub trait Kept: Sync {
         out.fill(0.0);
         let start = range.start;
         self.each(sample, range, |at, value| out[at - start] = value);
+    }
+}
+
+impl Sparse for Packed<'_> {
+    fn len(&self) -> usize {
+        self.layout().n
+    }
+
+    fn count(&self, sample: usize, range: Range<usize>) -> usize {
+        self.before(sample, range.end) - self.before(sample, range.start)
+    }
+
+    fn each(&self, sample: usize, range: Range<usize>, mut each: impl FnMut(usize, f32)) {
+        self.cursor(sample, range.start).for_each(range.len(), |distance, value| each(range.start + distance, value));
+    }
+
+    fn read(&self, sample: usize, range: Range<usize>, out: &mut [f32]) {
+        self.decode(sample, range, out);
     }
 }

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use razorc_proto::program::{Attr, Ints, attr::Value};
 
+use super::pack::{Stored, pack};
 use crate::error::KernelError;
 use crate::types::{DType, MAX_DIM, Topk, Type, check_dims};
 
@@ -76,6 +77,17 @@ impl<'a> Call<'a> {
             Type::Codes(bits, dims) => Ok((*bits, dims)),
             _ => Err(self.wrong_operand(slot, "codes")),
         }
+    }
+
+    /// Axes of an f32 operand that may be packed, and how it is. Of a pruned one, every sample has whole parts of `part`
+    /// elements, given the axes.
+    pub fn stored(&self, slot: usize, part: impl Fn(&[usize]) -> usize) -> Result<(&'a [usize], Stored)> {
+        let Type::Topk(topk) = self.operand(slot)? else { return Ok((self.f32(slot)?, Stored::Dense)) };
+        let part = part(&topk.dims);
+        if part == 0 || !topk.n().is_multiple_of(part) {
+            return Err(self.wrong_operand(slot, format!("samples of whole parts of {part} elements")));
+        }
+        Ok((&topk.dims, Stored::Pruned(pack(topk))))
     }
 
     pub fn topk(&self, slot: usize) -> Result<&'a Topk> {

@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::call::{Call, Result};
+use super::pack::Stored;
 use super::volume;
 use super::window::{axes, image};
 use crate::error::KernelError;
@@ -47,6 +48,8 @@ pub struct Conv {
     pub dw: usize,
     /// Whether there is a third operand b`[o]`; false for the gradients.
     pub bias: bool,
+    /// How x is saved.
+    pub x: Stored,
     /// Whether a weight gradient is added onto a third operand, in place.
     pub onto: bool,
 }
@@ -81,9 +84,15 @@ pub(super) fn conv_weight_grad(call: &Call<'_>) -> Result<Kernel> {
     if 4 < w.len() {
         return volume::conv_weight_grad(call, &w, [0, 1]);
     }
-    let (conv, y) = geometry(call, call.f32(1)?, &w, false)?;
+    let (x, stored) = call.stored(1, |x| x.get(1..).unwrap_or_default().iter().product())?;
+    if let Stored::Pruned(pack) = &stored
+        && x.first() != Some(&pack.samples)
+    {
+        return Err(call.wrong_operand(1, "a sample for each image"));
+    }
+    let (conv, y) = geometry(call, x, &w, false)?;
     call.f32_of(0, &y)?;
-    Ok(Kernel::ConvWeightGrad(Conv { onto: call.sum(2, &w)?, ..conv }))
+    Ok(Kernel::ConvWeightGrad(Conv { x: stored, onto: call.sum(2, &w)?, ..conv }))
 }
 
 /// A transposed convolution's cotangent is what the convolution reads, and its x what the convolution makes.
@@ -130,6 +139,7 @@ fn geometry(call: &Call<'_>, x: &[usize], w: &[usize], bias: bool) -> Result<(Co
         dh: v.dilation,
         dw: h.dilation,
         bias,
+        x: Stored::Dense,
         onto: false,
     };
     Ok((conv, y))

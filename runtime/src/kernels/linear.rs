@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::call::{Call, Result};
+use super::pack::Stored;
 use super::strides::{broadcast, merge};
 
 /// `y[rows, n] = x[rows, k] w + b`, with `w[k, n]`, or `w[n, k]` when `transpose`.
@@ -17,6 +18,8 @@ pub struct Linear {
     pub transpose: bool,
     /// Whether there is a third operand b`[n]`; false for the gradients.
     pub bias: bool,
+    /// How x is saved.
+    pub x: Stored,
     /// Whether a weight gradient is added onto a third operand, in place.
     pub onto: bool,
 }
@@ -63,11 +66,19 @@ pub(super) fn linear_input_grad(call: &Call<'_>) -> Result<Kernel> {
         _ => return Err(call.wrong_operand(1, format!("a matrix that makes {n} columns"))),
     };
     call.result(&[lead, &[k]].concat())?;
-    Ok(Kernel::LinearInputGrad(Linear { rows: lead.iter().product(), k, n: *n, transpose, bias: false, onto: false }))
+    Ok(Kernel::LinearInputGrad(Linear {
+        rows: lead.iter().product(),
+        k,
+        n: *n,
+        transpose,
+        bias: false,
+        x: Stored::Dense,
+        onto: false,
+    }))
 }
 
 pub(super) fn linear_weight_grad(call: &Call<'_>) -> Result<Kernel> {
-    let (dy, x) = (call.f32(0)?, call.f32(1)?);
+    let (dy, (x, stored)) = (call.f32(0)?, call.stored(1, |x| x.last().copied().unwrap_or(0))?);
     let transpose = call.flag("transpose")?;
     let (Some((&n, lead)), Some((&k, x_lead))) = (dy.split_last(), x.split_last()) else {
         return Err(call.wrong_operand(0, "f32[.., n]"));
@@ -76,7 +87,7 @@ pub(super) fn linear_weight_grad(call: &Call<'_>) -> Result<Kernel> {
         return Err(call.wrong_operand(1, format!("a tensor with the leading axes {lead:?}")));
     }
     let onto = call.sum(2, &if transpose { [n, k] } else { [k, n] })?;
-    Ok(Kernel::LinearWeightGrad(Linear { rows: lead.iter().product(), k, n, transpose, bias: false, onto }))
+    Ok(Kernel::LinearWeightGrad(Linear { rows: lead.iter().product(), k, n, transpose, bias: false, x: stored, onto }))
 }
 
 pub(super) fn matmul(call: &Call<'_>) -> Result<Kernel> {
@@ -120,5 +131,5 @@ fn from_input<'a>(call: &Call<'a>, slot: usize, w: &[usize], bias: bool) -> Resu
         [wk, n] if !transpose && wk == k => n,
         _ => return Err(call.wrong_operand(1, format!("a matrix that takes {k} columns"))),
     };
-    Ok((Linear { rows: lead.iter().product(), k, n, transpose, bias, onto: false }, lead))
+    Ok((Linear { rows: lead.iter().product(), k, n, transpose, bias, x: Stored::Dense, onto: false }, lead))
 }

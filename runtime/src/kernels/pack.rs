@@ -23,6 +23,16 @@ pub struct Pack {
     pub form: IndexForm,
 }
 
+/// How the f32 elements of an operand are saved.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Stored {
+    /// As they are.
+    #[default]
+    Dense,
+    /// Some of each sample.
+    Pruned(Pack),
+}
+
 /// Makes a pruned copy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compress {
@@ -130,6 +140,7 @@ pub(super) fn mask_topk(call: &Call<'_>) -> Result<Kernel> {
     Ok(Kernel::MaskTopk(MaskTopk { samples, n, cut }))
 }
 
-fn pack(topk: &Topk) -> Pack {
+/// The layout of a pruned copy.
+pub(super) fn pack(topk: &Topk) -> Pack {
     Pack { samples: topk.samples, n: topk.n(), keep: topk.keep, values: topk.values, form: topk.form }
 }

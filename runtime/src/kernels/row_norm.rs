@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::call::{Call, Result, wrong};
+use super::pack::Stored;
 use crate::types::Type;
 
 /// A tensor seen as `[rows, len]`; each row is normalized on its own.
@@ -17,6 +18,8 @@ pub struct Rows {
     pub scale: bool,
     /// There is a summand for each element of a row.
     pub bias: bool,
+    /// How the output is saved that a gradient is computed from.
+    pub y: Stored,
 }
 
 /// How many times its scale an output may be for the normalized value to be taken from it. Beyond, the rounding of a
@@ -51,7 +54,7 @@ pub(super) fn layer_norm_grad(call: &Call<'_>) -> Result<Kernel> {
 
 pub(super) fn layer_norm_grad_from_output(call: &Call<'_>) -> Result<Kernel> {
     let found = call.operands(3..=5)?;
-    let rows = Rows { centered: true, scale: 4 <= found, bias: found == 5, ..seen(call, 2)? };
+    let rows = from_output(call, Rows { centered: true, scale: 4 <= found, bias: found == 5, ..seen(call, 2)? })?;
     grad(call, &rows, 3)?;
     Ok(Kernel::RowNormGradFromOutput(rows))
 }
@@ -65,7 +68,7 @@ pub(super) fn rms_norm_grad(call: &Call<'_>) -> Result<Kernel> {
 
 pub(super) fn rms_norm_grad_from_output(call: &Call<'_>) -> Result<Kernel> {
     let found = call.operands(3..=4)?;
-    let rows = Rows { centered: false, scale: found == 4, bias: false, ..seen(call, 2)? };
+    let rows = from_output(call, Rows { centered: false, scale: found == 4, bias: false, ..seen(call, 2)? })?;
     grad(call, &rows, 3)?;
     Ok(Kernel::RowNormGradFromOutput(rows))
 }
@@ -87,8 +90,14 @@ fn norm(call: &Call<'_>, centered: bool) -> Result<Kernel> {
     }
     let statistics = vec![Type::f32(lead); if centered { 2 } else { 1 }];
     call.results(&[vec![Type::f32(x)], statistics].concat())?;
-    let rows =
-        Rows { rows: lead.iter().product(), len: row.iter().product(), centered, scale: 2 <= found, bias: found == 3 };
+    let rows = Rows {
+        rows: lead.iter().product(),
+        len: row.iter().product(),
+        centered,
+        scale: 2 <= found,
+        bias: found == 3,
+        y: Stored::Dense,
+    };
     Ok(Kernel::RowNorm(RowNorm { rows, epsilon }))
 }
 
@@ -105,13 +114,24 @@ fn statistic<'a>(call: &Call<'a>, slot: usize) -> Result<&'a [usize]> {
 fn seen(call: &Call<'_>, slot: usize) -> Result<Rows> {
     let (dy, lead) = (call.f32(0)?, statistic(call, slot)?);
     let (rows, len) = (lead.iter().product(), dy[lead.len()..].iter().product());
-    Ok(Rows { rows, len, centered: false, scale: false, bias: false })
+    Ok(Rows { rows, len, centered: false, scale: false, bias: false, y: Stored::Dense })
+}
+
+/// The rows, and how the output in slot 1 is saved.
+fn from_output(call: &Call<'_>, rows: Rows) -> Result<Rows> {
+    let (dims, y) = call.stored(1, |_| rows.len)?;
+    match dims == call.f32(0)? {
+        true => Ok(Rows { y, ..rows }),
+        false => Err(call.wrong_operand(1, "a tensor with the axes of operand 0")),
+    }
 }
 
 /// Checks operand 1, scale and bias from slot `scale` on, and the results.
 fn grad(call: &Call<'_>, rows: &Rows, scale: usize) -> Result<()> {
     let (dy, lead) = (call.f32(0)?, call.f32(scale - 1)?.len());
-    call.f32_of(1, dy)?;
+    if rows.y == Stored::Dense {
+        call.f32_of(1, dy)?;
+    }
     for slot in scale..scale + usize::from(rows.scale) + usize::from(rows.bias) {
         call.f32_of(slot, &dy[lead..])?;
     }

@@ -10,7 +10,7 @@ use super::task::Finder;
 use super::{Home, Instruction, Place, Ports, Resident, Sequence, Value, range};
 use crate::error::ProgramError;
 use crate::kernels::Kernel;
-use crate::types::Type;
+use crate::types::{Topk, Type};
 
 /// Checks a sequence against the residents that it shares with the other one.
 pub(super) fn check(
@@ -107,6 +107,9 @@ fn is_view(ty: &Type, of: &Type) -> bool {
     match (ty, of) {
         (Type::Dense(a, _), Type::Dense(b, _)) => a == b && ty.elements() == of.elements(),
         (Type::Bits(_), Type::Bits(_)) => ty.elements() == of.elements(),
+        (Type::Topk(a), Type::Topk(b)) => {
+            *a == Topk { dims: a.dims.clone(), ..b.clone() } && ty.elements() == of.elements()
+        }
         _ => ty == of,
     }
 }

@@ -23,8 +23,13 @@ pub fn compress(it: &Compress, args: &Args) -> Tensor {
 }
 
 pub fn decompress(it: &Pack, args: &Args) -> Tensor {
-    let mut y = Array2::<f64>::zeros((it.samples, it.n));
-    for (sample, kept) in args.topk(0).iter().enumerate() {
+    expand(it.n, args.topk(0))
+}
+
+/// The dense tensor, `[samples, n]`, of what is kept of each sample.
+pub fn expand(n: usize, samples: &[Vec<(usize, f64)>]) -> Tensor {
+    let mut y = Array2::<f64>::zeros((samples.len(), n));
+    for (sample, kept) in samples.iter().enumerate() {
         for &(i, value) in kept {
             y[[sample, i]] = value;
         }

@@ -4,17 +4,12 @@
 
 use super::gather::{ByTap, Windows};
 use super::{Axis, Bias, Gemm, Matrix, Sizes, Target, gemm};
-use crate::cpu::sparse::Kept;
+use crate::cpu::sparse::Sparse;
 use crate::kernels::conv::Conv;
 use crate::pool::{Disjoint, Team};
 
-/// Elements of scratch with which the gradient can be computed. More lets more planes be expanded at a time.
-pub fn scratch(conv: &Conv) -> usize {
-    conv.ih * conv.iw + gemm::PANELS
-}
-
 /// `dw += dy * x`. Every task has some channels of x, and goes through all samples.
-pub fn weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Kept, dw: &mut [f32]) {
+pub fn weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Sparse, dw: &mut [f32]) {
     const COLUMNS: usize = 48;
     let size = Sizes::of(conv);
     let fit = (team.scratch_len() - gemm::PANELS) / size.input;

@@ -103,6 +103,19 @@ impl<'a> Packed<'a> {
         Cursor { level: self.level, position: start, index, source: Source::new(stored, first) }
     }
 
+    /// How many elements of a sample are kept before element `position`.
+    ///
+    /// # Panics
+    /// When there is no such sample, or the position is behind its end.
+    pub fn before(&self, sample: usize, position: usize) -> usize {
+        assert!(position <= self.layout.n, "element {position} of {}", self.layout.n);
+        let index = &self.indices[sample * self.index_bytes..][..self.index_bytes];
+        match self.layout.form {
+            IndexForm::Bitmap => ones_before(index.as_chunks().0, position),
+            IndexForm::Gaps => seek(self.layout, index, position).entry(),
+        }
+    }
+
     /// Writes the elements of a range of a sample, zeros where nothing was kept.
     ///
     /// # Panics

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::Kept;
+use super::Sparse;
 use super::lanes::{self, NARROW, TAPS, WIDTH};
 use super::lists::{Lists, Planes, Room};
 use crate::cpu::gemm::transpose::{LINES, interleave};
@@ -29,10 +29,10 @@ pub fn fits(conv: &Conv) -> bool {
     conv.groups == 1 && few && (pointwise || [conv.sh, conv.sw] == [1, 1] && row <= PANEL)
 }
 
-/// Elements of scratch with which the gradient can be computed. More lets more channels be sorted at a time.
+/// Elements of scratch with which the gradient can be computed: two rooms for a plane that is kept whole, or for 4096
+/// elements, a panel, and sums. More lets more channels be sorted at a time. The compiler reckons with the same.
 pub fn scratch(conv: &Conv) -> usize {
-    let plane = conv.ih * conv.iw;
-    2 * Room::len(LISTS, plane.max(4096)) + PANEL + SUMS + TAPS * NARROW + 64
+    4 * conv.ih * conv.iw + 80 * 1024
 }
 
 /// Rows of zeros above and below the cotangents, and the distance of rows in a panel.
@@ -44,7 +44,7 @@ fn margin(conv: &Conv) -> (usize, usize) {
 }
 
 /// `dw += dy * x`, of x only what was kept.
-pub fn weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Kept, dw: &mut [f32]) {
+pub fn weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Sparse, dw: &mut [f32]) {
     let taps = conv.kh * conv.kw;
     let width = if taps == 1 { WIDTH } else { NARROW };
     // Pixels that are looked at one by one may be in rows of any length.

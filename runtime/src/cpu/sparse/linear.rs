@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::lists::{Lists, Room, Rows};
-use super::{Kept, WIDTH, lanes};
+use super::{Sparse, WIDTH, lanes};
 use crate::cpu::gemm::matrix::copy;
 use crate::cpu::gemm::transpose::{LINES, interleave};
 use crate::kernels::linear::Linear;
@@ -11,19 +11,18 @@ use crate::pool::{Disjoint, Team};
 
 /// Most rows whose kept elements are sorted at a time: a panel of so many rows fits in the first cache.
 const ROWS: usize = 256;
-/// Fewest kept elements that there is room for at a time.
-const LEAST: usize = 4096;
 /// Columns whose sums are turned over together.
 const TOGETHER: usize = 2 * LINES;
 
-/// Elements of scratch with which the gradient can be computed for so many columns of x. More lets more rows be sorted
-/// at a time.
+/// Elements of scratch with which the gradient can be computed for so many columns of x: two rooms for a row that is
+/// kept whole, or for 4096 elements, and a panel. More lets more rows be sorted at a time. The compiler reckons with the
+/// same.
 pub fn scratch(columns: usize) -> usize {
-    2 * Room::len(columns, LEAST.max(columns)) + 2 * ROWS * WIDTH
+    6 * columns + 41 * 1024
 }
 
 /// `dw += x^T dy`, of x only what was kept; `kept` has whole rows of x in each sample.
-pub fn weight_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], kept: &impl Kept, dw: &mut [f32]) {
+pub fn weight_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], kept: &impl Sparse, dw: &mut [f32]) {
     let Linear { rows, k, n, .. } = *sizes;
     let all = Rows { columns: k, per_sample: kept.len() / k };
     let len = (team.scratch_len() - 2 * ROWS * WIDTH) / 32 * 32;

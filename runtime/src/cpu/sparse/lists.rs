@@ -1,8 +1,8 @@
-//! Kept elements, sorted into lists.
+//! Sparse elements, sorted into lists.
 
 use std::ops::Range;
 
-use super::{Kept, WIDTH};
+use super::{Sparse, WIDTH};
 use crate::pool::Disjoint;
 
 /// Room for lists: the end of each list, then pairs of a value and its place in a panel, all in f32 elements of which
@@ -13,16 +13,11 @@ pub struct Room {
     pub start: usize,
     /// Lists that fit.
     pub lists: usize,
-    /// Kept elements that fit.
+    /// Sparse elements that fit.
     pub most: usize,
 }
 
 impl Room {
-    /// Elements of scratch.
-    pub fn len(lists: usize, most: usize) -> usize {
-        (lists + 2 * most).next_multiple_of(16)
-    }
-
     /// Two rooms of the same number of lists, in so many elements of scratch: one is filled while the other is read.
     pub fn pair(len: usize, lists: usize) -> [Room; 2] {
         let half = len / 2 / 16 * 16;
@@ -85,7 +80,7 @@ impl Planes {
     /// Nobody else uses the room.
     pub unsafe fn sort(
         self,
-        kept: &impl Kept,
+        kept: &impl Sparse,
         sample: usize,
         channels: Range<usize>,
         room: &Room,
@@ -162,7 +157,7 @@ impl Rows {
     }
 
     /// How many elements are kept in some rows.
-    pub fn count(self, kept: &impl Kept, rows: Range<usize>) -> usize {
+    pub fn count(self, kept: &impl Sparse, rows: Range<usize>) -> usize {
         self.parts(rows).map(|(sample, elements, _)| kept.count(sample, elements)).sum()
     }
 
@@ -170,7 +165,7 @@ impl Rows {
     ///
     /// # Safety
     /// Nobody else uses the room.
-    pub unsafe fn sort(self, kept: &impl Kept, rows: Range<usize>, room: &Room, shared: &Disjoint<'_, f32>) {
+    pub unsafe fn sort(self, kept: &impl Sparse, rows: Range<usize>, room: &Room, shared: &Disjoint<'_, f32>) {
         // SAFETY: by the caller's promise.
         let (ends, pairs) = unsafe { room.open(shared) };
         ends.fill(f32::from_bits(0));

@@ -1,14 +1,15 @@
 use std::ops::Range;
 
-use super::{Kept, conv, linear};
+use super::{Sparse, conv, linear};
 use crate::kernels::conv::Conv;
 use crate::kernels::linear::Linear;
+use crate::kernels::pack::Stored;
 use crate::pool::{Pool, Team};
 
 /// A tensor whose zeros were pruned.
 struct Zeros<'a>(&'a [f32], usize);
 
-impl Kept for Zeros<'_> {
+impl Sparse for Zeros<'_> {
     fn len(&self) -> usize {
         self.0.len() / self.1
     }
@@ -42,7 +43,7 @@ fn weight_gradients_are_those_of_the_dense_tensor() {
             for transpose in [false, true] {
                 let rows = samples * per_sample;
                 let (x, dy, before) = (random(rows * k, keep), random(rows * n, 100), random(k * n, 50));
-                let sizes = Linear { rows, k, n, transpose, bias: false };
+                let sizes = Linear { rows, k, n, transpose, bias: false, x: Stored::Dense, onto: true };
                 let made = |threads: usize| {
                     let mut dw = before.clone();
                     let pool = Pool::new(threads);
@@ -102,6 +103,8 @@ fn convolutions_weight_gradients_are_those_of_the_dense_tensor() {
             dh: d,
             dw: d,
             bias: false,
+            x: Stored::Dense,
+            onto: true,
         };
         assert!(conv::fits(&conv), "{conv:?}");
         for keep in [0, 10, 100] {
