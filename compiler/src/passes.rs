@@ -71,7 +71,10 @@ pub const SAVES: &[Pass] =
 /// Passes over the whole step that make less of what is saved, and what comes after, in order.
 pub const STEP: &[Pass] = &[
     Pass { name: "slope-codes", run: |graph, options| slope_codes::run(graph, &options.razor) },
-    Pass { name: "back-razor", run: |graph, options| back_razor::run(graph, &options.razor, options.batch, options.seed) },
+    Pass {
+        name: "back-razor",
+        run: |graph, options| back_razor::run(graph, &options.razor, options.batch, options.seed),
+    },
 ];
 
 /// Passes that make the evaluation graph of a forward phase.

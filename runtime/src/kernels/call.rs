@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use razorc_proto::program::{Attr, Ints, attr::Value};
 
 use crate::error::KernelError;
-use crate::types::{DType, MAX_DIM, Topk, Type, check_dims};
+use crate::types::{DType, MAX_DIM, Quant, Topk, Type, check_dims};
 
 pub(super) type Result<T> = std::result::Result<T, KernelError>;
 
@@ -75,6 +75,21 @@ impl<'a> Call<'a> {
         match self.operand(slot)? {
             Type::Codes(bits, dims) => Ok((*bits, dims)),
             _ => Err(self.wrong_operand(slot, "codes")),
+        }
+    }
+
+    pub fn quant(&self, slot: usize) -> Result<&'a Quant> {
+        match self.operand(slot)? {
+            Type::Quant(quant) => Ok(quant),
+            _ => Err(self.wrong_operand(slot, "a rounded tensor")),
+        }
+    }
+
+    /// A whole number, unless it is absent.
+    pub fn optional_int(&self, name: &'static str) -> Result<Option<i64>> {
+        match self.attrs.iter().any(|it| it.name == name) {
+            true => self.int(name, i64::MIN..=i64::MAX).map(Some),
+            false => Ok(None),
         }
     }
 

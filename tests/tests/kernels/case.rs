@@ -4,7 +4,12 @@ use ndarray::ArrayD;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use razorc_proto::NOT_WANTED;
-use razorc_proto::program::{self as proto, DType, Role, attr, task::Loss, r#type::{IndexForm, Kind}, value::Place};
+use razorc_proto::program::{
+    self as proto, DType, Role, attr,
+    task::Loss,
+    r#type::{IndexForm, Kind},
+    value::Place,
+};
 use razorc_runtime::arena::Arena;
 use razorc_runtime::cpu::Cpu;
 use razorc_runtime::program::Program;
@@ -61,6 +66,11 @@ pub fn topk(dims: &[usize], samples: usize, keep: usize, values: DType) -> proto
 /// Type of a pruned copy with an index of gaps.
 pub fn topk_gaps(dims: &[usize], samples: usize, keep: usize, values: DType) -> proto::Type {
     topk(dims, samples, keep, values).with_form(IndexForm::Gaps)
+}
+
+/// Type of a rounded tensor.
+pub fn quant(dims: &[usize], bits: u32, block: u32) -> proto::Type {
+    proto::Type { kind: Kind::Quant.into(), block, ..codes(dims, bits) }
 }
 
 /// A list as attr.

@@ -281,5 +281,8 @@ fn rounding_at_random_keeps_the_mean() {
             bias += error;
         }
     }
-    assert!((bias / n as f64).abs() < 5.0 * 0.5 / f64::from(steps * n as i32).sqrt(), "the mean is off by {bias} steps");
+    assert!(
+        (bias / n as f64).abs() < 5.0 * 0.5 / f64::from(steps * n as i32).sqrt(),
+        "the mean is off by {bias} steps"
+    );
 }
