@@ -92,7 +92,7 @@ impl Levels {
     pub fn of(smallest: f32, largest: f32, finite: bool, most: f32) -> Levels {
         // Adding zero makes one zero of both.
         let offset = down(smallest + 0.0);
-        let scale = (largest - offset) / most;
+        let scale = (largest - offset) / most + 0.0;
         if !finite || !scale.is_finite() {
             return Levels { scale: f32::NAN, offset: 0.0 };
         }
