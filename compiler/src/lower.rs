@@ -130,7 +130,7 @@ fn instruction(graph: &Graph, node: NodeId, values: &mut Values<'_>) -> Instruct
     let row = graph.node(node);
     let attrs = row.attrs.iter().filter(|(name, _)| match row.op.name {
         // The rest is told by the type of the copy.
-        "compress" => *name == "seed",
+        "compress" | "quantize" => *name == "seed",
         // Of training only.
         "batch_norm" => *name != "momentum",
         _ => true,
@@ -200,6 +200,7 @@ fn lower_type(ty: &Type) -> program::Type {
         Type::Dense { dtype, dims } => program::Type::dense(dtype.proto(), dims),
         Type::Bits { dims } => program::Type::bits(dims),
         Type::Codes { dims, bits } => program::Type::codes(dims, *bits as u32),
+        Type::Quant { dims, bits, block } => program::Type::quant(dims, *bits as u32, *block as u32),
         Type::TopK { dims, samples, keep, values, form } => {
             program::Type::topk(dims, *samples, *keep, values.proto()).with_form(*form)
         }

@@ -44,6 +44,15 @@ pub enum Type {
         /// Of each number: 2 to 4.
         bits: u64,
     },
+    /// A dense f32 tensor rounded to few bits, with a scale and an offset for each block of its last axis.
+    Quant {
+        /// Of that tensor.
+        dims: Vec<u64>,
+        /// Of each element: 2, 4 or 8.
+        bits: u64,
+        /// Elements of a block; every row of the last axis starts a new one.
+        block: u64,
+    },
     /// A pruned, packed copy of a dense f32 tensor: an index and `keep` values for each sample.
     TopK {
         /// Of the tensor that was compressed.
@@ -123,7 +132,11 @@ impl Type {
     /// Sizes of the axes; of a packed copy, those of the tensor that was compressed.
     pub fn dims(&self) -> &[u64] {
         match self {
-            Type::Dense { dims, .. } | Type::Bits { dims } | Type::Codes { dims, .. } | Type::TopK { dims, .. } => dims,
+            Type::Dense { dims, .. }
+            | Type::Bits { dims }
+            | Type::Codes { dims, .. }
+            | Type::Quant { dims, .. }
+            | Type::TopK { dims, .. } => dims,
         }
     }
 
@@ -163,6 +176,7 @@ impl Type {
             Type::Dense { dtype, .. } => self.elements().saturating_mul(dtype.width()),
             Type::Bits { .. } => self.elements().div_ceil(64) * 8,
             Type::Codes { bits, .. } => (self.elements().div_ceil(64) * 8).saturating_mul(*bits),
+            Type::Quant { dims, bits, block } => packed::quant_bytes(dims, *bits, *block).unwrap_or(u64::MAX),
             Type::TopK { samples, keep, values, form, .. } => {
                 let n = self.elements() / (*samples).max(1);
                 let index = packed::index_bytes(*form, n, *keep).unwrap_or(u64::MAX);
@@ -188,6 +202,7 @@ impl fmt::Display for Type {
             Type::Dense { dtype, .. } => write!(f, "{dtype}[{dims}]"),
             Type::Bits { .. } => write!(f, "bits[{dims}]"),
             Type::Codes { bits, .. } => write!(f, "codes<f32[{dims}], bits={bits}>"),
+            Type::Quant { bits, block, .. } => write!(f, "quant<f32[{dims}], bits={bits}, block={block}>"),
             Type::TopK { samples, keep, values, form, .. } => {
                 write!(f, "topk<f32[{dims}], samples={samples}, keep={keep}, values={values}")?;
                 match form {

@@ -54,6 +54,34 @@ pub fn scale_bytes(values: DType, keep: u64) -> u64 {
     if values == DType::I8 { keep.div_ceil(SCALED) * 4 } else { 0 }
 }
 
+/// Bytes of the scale and the offset of a block of a rounded tensor.
+pub const BLOCK_BYTES: u64 = 4;
+
+/// Whether a tensor can be rounded to so many bits in blocks of so many elements.
+pub fn can_quantize(bits: u64, block: u64) -> bool {
+    matches!(bits, 2 | 4 | 8) && (16..=1 << 16).contains(&block) && block.is_multiple_of(16)
+}
+
+/// Bytes of the scales and offsets of a row of a rounded tensor.
+pub fn row_scale_bytes(len: u64, block: u64) -> u64 {
+    len.div_ceil(block) * BLOCK_BYTES
+}
+
+/// Bytes of the codes of a row of a rounded tensor; none where they overflow.
+pub fn row_code_bytes(len: u64, bits: u64) -> Option<u64> {
+    Some(len.checked_mul(bits)?.div_ceil(8))
+}
+
+/// Bytes of a rounded tensor of these axes; none where they overflow or it cannot be.
+pub fn quant_bytes(dims: &[u64], bits: u64, block: u64) -> Option<u64> {
+    if !can_quantize(bits, block) {
+        return None;
+    }
+    let (&len, outer) = dims.split_last().unwrap_or((&1, &[]));
+    let rows = outer.iter().try_fold(1u64, |rows, &dim| rows.checked_mul(dim))?;
+    row_code_bytes(len, bits)?.checked_add(row_scale_bytes(len, block))?.checked_mul(rows)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +134,11 @@ mod tests {
         assert_eq!(value_bytes(DType::F32, u64::MAX), None);
         assert_eq!(value_bytes(DType::I8, u64::MAX), None);
         assert_eq!(value_bytes(DType::I64, 1), None);
+        assert_eq!(quant_bytes(&[1 << 40, 1 << 40], 8, 64), None);
+        assert_eq!(quant_bytes(&[u64::MAX], 8, 64), None);
+        assert_eq!(quant_bytes(&[4], 3, 64), None);
+        assert_eq!(quant_bytes(&[4], 4, 40), None);
+        assert_eq!(quant_bytes(&[], 2, 16), Some(5));
+        assert_eq!(quant_bytes(&[2, 3, 65], 4, 64), Some(6 * (2 * 4 + 33)));
     }
 }

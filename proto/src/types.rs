@@ -42,6 +42,11 @@ impl Type {
         Type { kind: Kind::Codes.into(), dtype: DType::F32.into(), dims: dims.to_vec(), bits, ..Type::default() }
     }
 
+    /// An f32 tensor of `dims` rounded to so many bits, in blocks of so many elements of its last axis.
+    pub fn quant(dims: &[u64], bits: u32, block: u32) -> Type {
+        Type { kind: Kind::Quant.into(), block, ..Type::codes(dims, bits) }
+    }
+
     /// Elements of the tensor (for topk: of the one that was compressed); none where they overflow.
     pub fn elements(&self) -> Option<u64> {
         self.dims.iter().try_fold(1u64, |product, dim| product.checked_mul(*dim))
@@ -55,6 +60,7 @@ impl Type {
             Kind::Bits => elements.div_ceil(64).checked_mul(8),
             Kind::Codes if !(2..=4).contains(&self.bits) => None,
             Kind::Codes => elements.div_ceil(64).checked_mul(8 * u64::from(self.bits)),
+            Kind::Quant => packed::quant_bytes(&self.dims, self.bits.into(), self.block.into()),
             Kind::Topk => {
                 let n = elements.checked_div(self.samples)?;
                 if n * self.samples != elements || n < self.keep {

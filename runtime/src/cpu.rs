@@ -34,6 +34,7 @@ pub mod optimizer;
 pub mod pack;
 pub mod places;
 pub mod pool2d;
+pub mod quant;
 pub mod reduce;
 pub mod resize;
 pub mod row_norm;

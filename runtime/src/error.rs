@@ -34,6 +34,14 @@ pub enum TypeError {
     /// An enum value that this version does not know.
     #[error("the form of the index {0} is not known; the trainer may need a newer razorc")]
     Form(i32),
+    /// A rounded tensor that cannot be.
+    #[error("rounds to {bits} bits in blocks of {block}; bits are 2, 4 or 8, and blocks a multiple of 16 up to 65536")]
+    Quant {
+        /// Of an element.
+        bits: u32,
+        /// Elements of a block.
+        block: u32,
+    },
     /// Codes of too few or too many bits.
     #[error("codes of {0} bits, and 2 to 4 are possible")]
     Bits(u32),

@@ -25,6 +25,7 @@ pub mod optimizer;
 pub mod pack;
 pub mod places;
 pub mod pool;
+pub mod quant;
 pub mod reduce;
 pub mod resize;
 pub mod row_norm;
@@ -138,6 +139,8 @@ pub enum Kernel {
     Correct(loss::Correct),
     Compress(pack::Compress),
     Decompress(pack::Pack),
+    Quantize(quant::Quantize),
+    Dequantize(quant::Quant),
     MaskTopk(pack::MaskTopk),
     Sgd(optimizer::Sgd),
     Decay(optimizer::Decay),
@@ -430,6 +433,8 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("correct", &["kind", "axis", "ignore_index"], loss::correct),
     ("compress", &["seed"], pack::compress),
     ("decompress", &[], pack::decompress),
+    ("quantize", &["seed"], quant::quantize),
+    ("dequantize", &[], quant::dequantize),
     ("mask_topk", &["sparsity_ppm", "samples"], pack::mask_topk),
     ("sgd", &["momentum", "nesterov", "weight_decay"], optimizer::sgd),
     ("decay", &["momentum", "weight_decay"], optimizer::decay),

@@ -22,6 +22,7 @@ mod optimizer;
 mod pack;
 mod places;
 mod pool;
+mod quant;
 mod reduce;
 mod resize;
 mod row_norm;
@@ -248,6 +249,8 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Correct(it) => loss::correct(it, args),
         Kernel::Compress(it) => vec![pack::compress(it, args)],
         Kernel::Decompress(it) => vec![pack::decompress(it, args)],
+        Kernel::Quantize(it) => vec![quant::quantize(it, args)],
+        Kernel::Dequantize(_) => vec![quant::dequantize(args)],
         Kernel::MaskTopk(it) => vec![pack::mask_topk(it, args)],
         Kernel::Sgd(it) => optimizer::sgd(it, args),
         Kernel::Decay(it) => vec![optimizer::decay(it, args)],

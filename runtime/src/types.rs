@@ -25,6 +25,8 @@ pub enum Type {
     /// A number of so many bits, 2 to 4, for each element of an f32 tensor. For each 64 elements there are as many words,
     /// that of the lowest bits first.
     Codes(usize, Vec<usize>),
+    /// An f32 tensor rounded to few bits.
+    Quant(Quant),
     /// A pruned copy of an f32 tensor.
     Topk(Topk),
 }
@@ -59,6 +61,17 @@ pub struct Topk {
     pub form: IndexForm,
 }
 
+/// An f32 tensor rounded to few bits, in blocks of its last axis that have a scale and an offset each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quant {
+    /// Of the tensor that was rounded.
+    pub dims: Vec<usize>,
+    /// Of each element: 2, 4 or 8.
+    pub bits: usize,
+    /// Elements of a block, a multiple of 16; every row of the last axis starts a new one.
+    pub block: usize,
+}
+
 /// Element of the values that a pruned copy keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
@@ -89,6 +102,12 @@ impl Type {
                 bits @ 2..=4 => Ok(Type::Codes(bits as usize, dims)),
                 bits => Err(TypeError::Bits(bits)),
             },
+            (Kind::Quant, proto::DType::F32) => match (message.bits, message.block) {
+                (bits, block) if packed::can_quantize(bits.into(), block.into()) => {
+                    Ok(Type::Quant(Quant { dims, bits: bits as usize, block: block as usize }))
+                }
+                (bits, block) => Err(TypeError::Quant { bits, block }),
+            },
             (Kind::Topk, proto::DType::F32) => parse_topk(message, dims).map(Type::Topk),
             (_, other) => Err(TypeError::DType(other.as_str_name())),
         }
@@ -102,7 +121,11 @@ impl Type {
     /// Lengths of the axes; those of the compressed tensor for a pruned copy.
     pub fn dims(&self) -> &[usize] {
         match self {
-            Type::Dense(_, dims) | Type::Bits(dims) | Type::Codes(_, dims) | Type::Topk(Topk { dims, .. }) => dims,
+            Type::Dense(_, dims)
+            | Type::Bits(dims)
+            | Type::Codes(_, dims)
+            | Type::Quant(Quant { dims, .. })
+            | Type::Topk(Topk { dims, .. }) => dims,
         }
     }
 
@@ -117,6 +140,11 @@ impl Type {
             Type::Dense(dtype, _) => self.elements() * dtype.bytes(),
             Type::Bits(_) => self.elements().div_ceil(64) * 8,
             Type::Codes(bits, _) => self.elements().div_ceil(64) * 8 * bits,
+            Type::Quant(quant) => {
+                let dims: Vec<u64> = quant.dims.iter().map(|&it| it as u64).collect();
+                let bytes = packed::quant_bytes(&dims, quant.bits as u64, quant.block as u64);
+                bytes.expect("sizes are within bounds") as usize
+            }
             Type::Topk(topk) => topk.samples * (topk.index_bytes() + topk.value_bytes()),
         }
     }
@@ -226,6 +254,9 @@ impl fmt::Display for Type {
             }
             Type::Bits(dims) => write!(f, "bits{}", Dims(dims)),
             Type::Codes(bits, dims) => write!(f, "codes<f32{}, bits={bits}>", Dims(dims)),
+            Type::Quant(Quant { dims, bits, block }) => {
+                write!(f, "quant<f32{}, bits={bits}, block={block}>", Dims(dims))
+            }
             Type::Topk(topk) => write!(
                 f,
                 "topk<f32{}, samples={}, keep={}, values={}, form={}>",

@@ -220,7 +220,10 @@ fn sizes_follow_from_types() {
     // Three low bits: 30 bits of them, and 10 + 13 others.
     let gaps = |values| Type::topk(&[2, 100], 2, 10, values).with_form(IndexForm::Gaps);
     assert_eq!(gaps(DType::F16).bytes(), Some(2 * (8 + 8 + 10 * 2)));
+    assert_eq!(Type::quant(&[2, 100], 4, 64).bytes(), Some(2 * (2 * 4 + 50)));
     for nonsense in [
+        Type::quant(&[2, 100], 3, 64),
+        Type::quant(&[2, 100], 4, 24),
         Type { form: 2, ..gaps(DType::F16) },
         Type::dense(DType::DtypeUnspecified, &[1]),
         Type::dense(DType::F32, &[1 << 62]),

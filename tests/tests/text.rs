@@ -71,6 +71,36 @@ fn passes_rewrite_text() {
     });
 }
 
+/// Every type is printed as it is read, and has bytes.
+#[test]
+fn types_round_trip() {
+    let mut types = vec![];
+    for dims in ["", "8", "8,64", "2,3,65", "4,1,1,17"] {
+        let dense = ["f64", "f32", "f16", "bf16", "i64", "i32", "u8", "bool", "bits"];
+        types.extend(dense.map(|it| format!("{it}[{dims}]")));
+        types.extend([2, 3, 4].map(|bits| format!("codes<f32[{dims}], bits={bits}>")));
+        for (bits, block) in [(2, 16), (4, 64), (8, 65_536)] {
+            types.push(format!("quant<f32[{dims}], bits={bits}, block={block}>"));
+        }
+        for values in ["f32", "f16", "bf16", "i8"] {
+            for form in ["", ", form=gaps"] {
+                types.push(format!("topk<f32[{dims}], samples=1, keep=1, values={values}{form}>"));
+            }
+        }
+    }
+    for ty in types {
+        let source = format!("trainer @types {{\n  input     %x : {ty}\n}}\n");
+        let parsed = text::parse(&source).unwrap_or_else(|it| panic!("{ty}: {it:?}"));
+        assert_eq!(parsed.graph.to_string().split(" : ").nth(1).unwrap().lines().next(), Some(&ty[..]));
+        assert_ne!(parsed.graph.ty(parsed.graph.declared("input")[0]).bytes(), 0, "{ty}");
+    }
+    for ty in
+        ["quant<f32[8], bits=4>", "topk<f32[8], samples=1, keep=1, values=i8, form=list>", "topk<f32[8], samples=1>"]
+    {
+        assert!(text::parse(&format!("trainer @types {{ input %x : {ty} }}")).is_err(), "{ty}");
+    }
+}
+
 /// No mutation of a valid text makes the parser or the verifier panic.
 #[test]
 fn mutated_text_never_panics() {

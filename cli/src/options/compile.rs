@@ -115,7 +115,7 @@ struct RazorOptions {
     /// Another fraction for the saved inputs of weights whose names match; the last match counts
     #[arg(long, value_name = "GLOB=X")]
     sparsity_for: Vec<String>,
-    /// Type of the values that are kept; i8 rounds at random to 255 levels, with a scale for 256 values
+    /// Type of the values that are kept; i8 rounds at random, with a scale for 256 values
     #[arg(long, value_enum, default_value_t = Values::F16)]
     values: Values,
     /// Prune the inputs of the first and the last layer too

@@ -1,5 +1,7 @@
 //! Pruned copies of activations: what the Back Razor pass is made of.
 
+use razorc_proto::packed;
+
 use super::rules::{all_floats, arity, fail, floats, same};
 use super::{OpDef, ShapeError};
 use crate::attrs::{Attr, Attrs};
@@ -15,6 +17,15 @@ pub const OPS: &[OpDef] = &[
         match &operands[0] {
             Type::TopK { dims, .. } => Ok(vec![Type::f32(dims)]),
             other => fail(format!("needs a packed operand, not {other}")),
+        }
+    }),
+    // The nearest of the levels of its block for each element; with a seed one of the two beside it, at random.
+    OpDef::made("quantize", &["quant"], quantize),
+    OpDef::made("dequantize", &["hat"], |operands, _| {
+        arity(operands, 1, 1)?;
+        match &operands[0] {
+            Type::Quant { dims, .. } => Ok(vec![Type::f32(dims)]),
+            other => fail(format!("needs a rounded operand, not {other}")),
         }
     }),
     // The published rule: everything at or above a threshold, so ties are all kept. Nothing is packed.
@@ -71,14 +82,35 @@ fn compress(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     let Some(values @ (DType::F32 | DType::F16 | DType::Bf16 | DType::I8)) = values else {
         return fail("values must be f32, f16, bf16 or i8");
     };
-    match (values, attrs.get("seed"), operands.get(1)) {
-        (DType::I8, Some(Attr::Int(_)), None) => {}
-        (DType::I8, Some(Attr::Int(_)), Some(step)) if *step == Type::f32(&[]) => {}
-        (DType::I8, ..) => return fail("i8 values need the seed of their rounding, and no operand but x and the step"),
-        (_, None, None) => {}
-        _ => return fail("only i8 values have a seed and a step"),
+    if seeded(operands, attrs)? != (values == DType::I8) {
+        return fail("values of i8 need a seed for their rounding, and only they have one");
     }
     let form = attrs.word("form").unwrap_or(IndexForm::Bitmap.word());
     let Some(form) = IndexForm::from_word(form) else { return fail("the form must be bitmap or gaps") };
     Ok(vec![Type::TopK { dims, samples, keep, values, form }])
+}
+
+fn quantize(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    arity(operands, 1, 2)?;
+    floats(operands, &[0])?;
+    seeded(operands, attrs)?;
+    let size = |name| u64::try_from(attrs.int_or(name, 0)).unwrap_or(0);
+    let (bits, block) = (size("bits"), size("block"));
+    if !packed::can_quantize(bits, block) {
+        return fail(format!("needs 2, 4 or 8 bits and blocks of a multiple of 16, not {bits} and {block}"));
+    }
+    Ok(vec![Type::Quant { dims: operands[0].dims().to_vec(), bits, block }])
+}
+
+/// Whether rounding is at random; only then the number of the step may be the second operand.
+fn seeded(operands: &[Type], attrs: &Attrs) -> Result<bool, ShapeError> {
+    let seeded = match attrs.get("seed") {
+        None => false,
+        Some(Attr::Int(_)) => true,
+        Some(other) => return fail(format!("the seed must be a whole number, not {other}")),
+    };
+    match operands.get(1) {
+        Some(step) if !seeded || *step != Type::f32(&[]) => fail(format!("the step cannot be {step} here")),
+        _ => Ok(seeded),
+    }
 }

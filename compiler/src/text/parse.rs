@@ -208,6 +208,13 @@ impl Parser {
             self.punct(">")?;
             return Ok(Type::Codes { dims, bits });
         }
+        if word == "quant" {
+            self.punct("<")?;
+            self.keyword("f32")?;
+            let (dims, bits, block) = (self.dims()?, self.field("bits")?, self.field("block")?);
+            self.punct(">")?;
+            return Ok(Type::Quant { dims, bits, block });
+        }
         if word != "topk" {
             let dtype = self.dtype(&word)?;
             return Ok(Type::Dense { dtype, dims: self.dims()? });

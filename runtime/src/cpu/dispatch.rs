@@ -3,7 +3,7 @@
 use super::pack::reader::Packed;
 use super::{
     activation, attention, binary, broadcast, conv, cross_entropy, dropout, elementwise, fold, index, layout, linear,
-    logic, loss, lrn, norm, optimizer, pack, places, pool2d, reduce, resize, row_norm, rows, slope, softmax, sparse,
+    logic, loss, lrn, norm, optimizer, pack, places, pool2d, quant, reduce, resize, row_norm, rows, slope, softmax, sparse,
     topk, unary, volume,
 };
 use crate::arena::{Element, Step};
@@ -183,6 +183,11 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
             pack::compress(pool, it, x(0), number, step.result(0));
         }
         Kernel::Decompress(it) => pack::decompress(pool, it, step.operand(0), y()),
+        Kernel::Quantize(it) => {
+            let number = if it.step { x(1)[0] } else { 0.0 };
+            quant::quantize(pool, it, x(0), number, step.result(0));
+        }
+        Kernel::Dequantize(it) => quant::dequantize(pool, it, step.operand(0), y()),
         Kernel::MaskTopk(it) => topk::mask_topk(pool, it, x(0), y()),
         Kernel::Sgd(it) => sgd(pool, it, step),
         Kernel::Decay(it) => optimizer::decay(pool, it, x(0), y()),

@@ -6,7 +6,7 @@ use razorc_proto::program::{Attr, Ints, attr::Value};
 
 use super::pack::{Stored, pack};
 use crate::error::KernelError;
-use crate::types::{DType, MAX_DIM, Topk, Type, check_dims};
+use crate::types::{DType, MAX_DIM, Quant, Topk, Type, check_dims};
 
 pub(super) type Result<T> = std::result::Result<T, KernelError>;
 
@@ -88,6 +88,21 @@ impl<'a> Call<'a> {
             return Err(self.wrong_operand(slot, format!("samples of whole parts of {part} elements")));
         }
         Ok((&topk.dims, Stored::Pruned(pack(topk))))
+    }
+
+    pub fn quant(&self, slot: usize) -> Result<&'a Quant> {
+        match self.operand(slot)? {
+            Type::Quant(quant) => Ok(quant),
+            _ => Err(self.wrong_operand(slot, "a rounded tensor")),
+        }
+    }
+
+    /// A whole number, unless it is absent.
+    pub fn optional_int(&self, name: &'static str) -> Result<Option<i64>> {
+        match self.attrs.iter().any(|it| it.name == name) {
+            true => self.int(name, i64::MIN..=i64::MAX).map(Some),
+            false => Ok(None),
+        }
     }
 
     pub fn topk(&self, slot: usize) -> Result<&'a Topk> {

@@ -15,6 +15,8 @@ pub enum Tensor {
     Bits(Vec<bool>),
     /// A small number for each element in row-major order.
     Codes(Vec<u8>),
+    /// Rounded elements in row-major order, as they come back.
+    Quant(Vec<f64>),
     /// For each sample the elements that were kept, as index in the sample and value, by ascending index.
     Topk(Vec<Vec<(usize, f64)>>),
 }
@@ -79,6 +81,7 @@ impl Tensor {
             (Tensor::Codes(it), Type::Codes(bits, _)) => {
                 it.len() == ty.elements() && it.iter().all(|it| it >> bits == 0)
             }
+            (Tensor::Quant(it), Type::Quant(_)) => it.len() == ty.elements(),
             (Tensor::Topk(it), Type::Topk(topk)) => {
                 it.len() == topk.samples && it.iter().all(|sample| sample.len() == topk.keep)
             }
@@ -151,6 +154,13 @@ impl Args {
         match &self.0[slot] {
             Tensor::Codes(it) => it,
             _ => panic!("operand {slot} is checked to be codes"),
+        }
+    }
+
+    pub fn quant(&self, slot: usize) -> &[f64] {
+        match &self.0[slot] {
+            Tensor::Quant(it) => it,
+            _ => panic!("operand {slot} is checked to be rounded"),
         }
     }
 

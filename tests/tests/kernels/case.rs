@@ -72,6 +72,11 @@ pub fn topk_gaps(dims: &[usize], samples: usize, keep: usize, values: DType) -> 
     topk(dims, samples, keep, values).with_form(IndexForm::Gaps)
 }
 
+/// Type of a rounded tensor.
+pub fn quant(dims: &[usize], bits: u32, block: u32) -> proto::Type {
+    proto::Type { kind: Kind::Quant.into(), block, ..codes(dims, bits) }
+}
+
 /// A list as attr.
 pub fn ints(values: &[usize]) -> attr::Value {
     attr::Value::Ints(proto::Ints { values: values.iter().map(|&it| it as i64).collect() })

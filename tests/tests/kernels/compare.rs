@@ -5,7 +5,7 @@ use razorc_proto::packed;
 use razorc_runtime::arena::Arena;
 use razorc_runtime::program::Value;
 use razorc_runtime::reference::Tensor;
-use razorc_runtime::types::{DType, IndexForm, Kept, Topk, Type};
+use razorc_runtime::types::{DType, IndexForm, Kept, Quant, Topk, Type};
 
 /// Floats within `tolerance` of the largest finite one of their tensor, all else exactly.
 pub fn compare(about: &str, value: &Value, arena: &Arena, expected: &Tensor, tolerance: f64) {
@@ -42,9 +42,29 @@ pub fn compare(about: &str, value: &Value, arena: &Arena, expected: &Tensor, tol
                 assert_eq!(found, expected, "{about}[{at}]");
             }
         }
+        (Type::Quant(quant), Tensor::Quant(expected)) => {
+            assert_eq!(&rounded(quant, arena.value(place)), expected, "{about}");
+        }
         (Type::Topk(topk), Tensor::Topk(expected)) => assert_eq!(&kept(topk, arena.value(place)), expected, "{about}"),
         (ty, _) => panic!("{about} is {ty}, of which the reference made something else"),
     }
+}
+
+/// Elements of a rounded tensor, decoded bit by bit.
+fn rounded(quant: &Quant, bytes: &[u8]) -> Vec<f64> {
+    let (&len, outer) = quant.dims.split_last().unwrap_or((&1, &[]));
+    let (rows, blocks, code_bytes) =
+        (outer.iter().product::<usize>(), len.div_ceil(quant.block), (len * quant.bits).div_ceil(8));
+    let (scales, codes) = bytes.split_at(rows * blocks * 4);
+    let element = |row: usize, at: usize| {
+        let codes = &codes[row * code_bytes..][..code_bytes];
+        let bit = |at: usize| f32::from((codes[at / 8] >> (at % 8)) & 1);
+        let code: f32 = (0..quant.bits).map(|i| bit(at * quant.bits + i) * (1 << i) as f32).sum();
+        let number = |at: usize| bf16::from_le_bytes(scales[at * 2..][..2].try_into().unwrap()).to_f32();
+        let block = row * blocks + at / quant.block;
+        f64::from(number(2 * block + 1) + code * number(2 * block))
+    };
+    (0..rows).flat_map(|row| (0..len).map(move |at| (row, at))).map(|(row, at)| element(row, at)).collect()
 }
 
 /// For each sample the index and the value of what was kept, decoded bit by bit.

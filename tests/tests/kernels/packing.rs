@@ -1,7 +1,7 @@
 use razorc_proto::program::DType;
 use razorc_proto::program::attr::Value;
 
-use crate::case::{Case, f32, int, topk, topk_gaps};
+use crate::case::{Case, f32, int, quant, topk, topk_gaps};
 
 #[test]
 fn pruned_copies() {
@@ -23,6 +23,23 @@ fn pruned_copies() {
             }
             case.check(4e-6);
         }
+    }
+}
+
+#[test]
+fn rounded_tensors() {
+    for dims in [&[][..], &[5], &[6, 700], &[3, 2, 65], &[4, 9001], &[197, 16], &[3, 1]] {
+        let mut case = Case::new(&format!("{dims:?} rounded"));
+        let (x, step) = (case.random(dims), case.tensor(&[], &[70_000.0]));
+        let seed = [("seed", Value::Int(-77))];
+        for (bits, block) in [(8, 16), (8, 64), (4, 48), (4, 256), (2, 16), (2, 65_536)] {
+            let without: &[(&str, Value)] = &[];
+            for (operands, attrs) in [(&[x][..], without), (&[x], &seed), (&[x, step], &seed)] {
+                let rounded = case.op("quantize", operands, quant(dims, bits, block), attrs);
+                case.op("dequantize", &[rounded], f32(dims), &[]);
+            }
+        }
+        case.check(4e-6);
     }
 }
 

@@ -144,6 +144,10 @@ impl<'a> Gaps<'a> {
             left -= found;
             self.at += 1;
         }
+        if self.at == self.high.len() {
+            // Only where the bytes are no index.
+            return;
+        }
         self.rest = self.word();
         let mut before = 0;
         if 0 < left {
@@ -154,7 +158,7 @@ impl<'a> Gaps<'a> {
             before = unset.trailing_zeros() + 1;
             self.rest &= u64::MAX.checked_shl(before).unwrap_or(0);
         }
-        self.entry = (self.at * 64 + before as usize).saturating_sub(zeros);
+        self.entry = self.at * 64 + before as usize - zeros;
         while let Some(position) = self.peek()
             && position < start
         {
