@@ -72,12 +72,13 @@ pub const SAVES: &[Pass] =
 /// Passes over the whole step that make less of what is saved, and what comes after, in order.
 pub const STEP: &[Pass] = &[
     Pass { name: "slope-codes", run: |graph, options| slope_codes::run(graph, &options.razor) },
-    Pass { name: "back-razor", run: |graph, options| back_razor::run(graph, &options.razor, options.batch) },
+    Pass { name: "back-razor", run: |graph, options| back_razor::run(graph, &options.razor, options.rows()) },
     ACCUMULATE,
 ];
 
 /// The pass that does without gradients; also of a step that saves everything whole.
-pub(crate) const ACCUMULATE: Pass = Pass { name: "accumulate", run: |graph, _| accumulate::run(graph) };
+pub(crate) const ACCUMULATE: Pass =
+    Pass { name: "accumulate", run: |graph, options| accumulate::run(graph, options.has_parts()) };
 
 /// Passes that make the evaluation graph of a forward phase.
 pub const EVALUATION: &[Pass] = &[Pass { name: "evaluation", run: |graph, _| evaluation::run(graph) }];

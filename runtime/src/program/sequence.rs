@@ -1,6 +1,7 @@
 //! Storages, values and instructions of a sequence.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use razorc_proto::NOT_WANTED;
 use razorc_proto::program::{self as proto, Role, value::Place as Where};
@@ -24,12 +25,23 @@ pub(super) fn check(
     apart(name, residents, &storages)?;
     let values = values(name, &message.values, residents, &storages)?;
     let ports = Finder::new(name, task, &values)?.ports()?;
-    let mut walk = Walk { name, residents, storages: &storages, values: &values, written: HashMap::new() };
+    let always = always(name, message)?;
+    let mut walk = Walk { name, residents, storages: &storages, values: &values, always, written: HashMap::new() };
     walk.fill(&ports)?;
     let parse = |(step, it)| walk.instruction(step, it);
     let instructions = message.instructions.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
     walk.read(&ports, &instructions)?;
-    Ok(Sequence { values, instructions, ports })
+    let [opening, closing] = [message.opening, message.closing].map(|it| it as usize);
+    Ok(Sequence { values, instructions, opening, closing, ports })
+}
+
+/// The instructions that run for every part of a batch.
+fn always(sequence: &'static str, message: &proto::Sequence) -> Result<Range<usize>, ProgramError> {
+    let end = message.instructions.len().checked_sub(message.closing as usize);
+    match end.filter(|&end| message.opening as usize <= end) {
+        Some(end) => Ok(message.opening as usize..end),
+        None => Err(ProgramError::Parts { sequence }),
+    }
 }
 
 fn storages(name: &'static str, message: &proto::Sequence, arena_bytes: usize) -> Result<Vec<Taken>, ProgramError> {
@@ -110,6 +122,8 @@ struct Walk<'a> {
     residents: &'a [Resident],
     storages: &'a [Taken],
     values: &'a [Value],
+    /// Instructions that run for every part of a batch.
+    always: Range<usize>,
     /// By storage; the kernel, unless it is filled before step 0.
     written: HashMap<usize, Option<Kernel>>,
 }
@@ -155,6 +169,8 @@ impl Walk<'_> {
             let Some(result) = result else { continue };
             let written = match kernel.in_place().get(slot) {
                 Some(&operand) => self.update(&kernel, &operands, operand, result),
+                // Of what the other parts leave out, they find no results.
+                None if !self.always.contains(&step) => Err("is not made for every part of a batch"),
                 None => self.write(step, &kernel, result),
             };
             written.map_err(|problem| fault(result.name.clone(), problem))?;
