@@ -80,6 +80,7 @@ fn all_gradients(model: &Model, options: &Options, percent: u32, batches: &Batch
     options.optimizer = Optimizer { kind: OptimizerKind::Sgd, momentum: 0.9, ..Optimizer::default() };
     options.razor.sparsity = format!("{}", f64::from(percent) / 100.0).parse().unwrap_or_default();
     options.razor.sparsity_for.clear();
+    options.micro_batch = 0;
     let compiled = compile(model, &options)?;
     let head = last_layer(&compiled.program);
     let folder = tempfile::TempDir::new().map_err(|e| Failure::input(format!("no folder for a trainer: {e}")))?;

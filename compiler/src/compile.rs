@@ -9,13 +9,13 @@ use crate::error::{ImportError, PrepareError};
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::import::{Imported, Source, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
-use crate::options::{self, Loss, OptimizerKind, Options};
+use crate::options::{self, BatchNorm, Loss, OptimizerKind, Options};
 use crate::passes::back_razor::{self, Decision};
 use crate::passes::{self, norm_from_output, slope_codes};
 use crate::prepare::prepare;
 use crate::schedule::schedule;
 use crate::sizes::{self, SizeError};
-use crate::step::{self, CLASS_WEIGHTS, Ends, ONE, StepError};
+use crate::step::{self, CLASS_WEIGHTS, DRAW, Ends, ONE, StepError, TOTAL};
 use crate::{autodiff, report};
 
 /// A trainer, ready to be written.
@@ -55,6 +55,19 @@ pub enum CompileError {
     Glob(String, globset::Error),
     #[error(transparent)]
     Size(#[from] SizeError),
+    /// A batch that does not come in equal parts.
+    #[error("--micro-batch {micro} does not divide the batch of {batch}; choose a divisor of it, or another --batch")]
+    MicroBatch {
+        /// Asked for.
+        micro: u64,
+        /// Asked for.
+        batch: u64,
+    },
+    /// What a batch in parts cannot have.
+    #[error(
+        "--micro-batch takes the same steps as the whole batch, and {0} needs all of the batch at once; leave one out"
+    )]
+    Whole(&'static str),
     /// A weight that cannot be read.
     #[error(transparent)]
     Weight(#[from] TensorError),
@@ -134,6 +147,7 @@ pub fn text_after(model: &Model, options: &Options, stage: &str) -> Result<Strin
 /// The stages in order. `watch` is shown the graph after each of them.
 fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph)) -> Result<Graphs, CompileError> {
     check_globs(options)?;
+    check_parts(options)?;
     let imported = prepared_import(model, options)?;
     watch("import", &imported.graph);
     sizes::check(&imported.graph)?;
@@ -144,7 +158,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     let (output, prediction) = (result(imported.output), imported.prediction.map(result));
     passes::apply(passes::EVALUATION, &mut eval, options, watch);
     passes::apply(passes::LIFTS, &mut eval, options, &mut |_, _| {});
-    let ends = add_ends(&mut eval, output, prediction, &imported.inputs, options)?;
+    let ends = add_ends(&mut eval, output, prediction, &imported.inputs, options, false)?;
     let mut task = task(&eval, &imported.inputs, &ends, options);
     let read = kept(&eval, &task, true);
     passes::dead_code::run(&mut eval, &read);
@@ -152,7 +166,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     let mut dense = imported.graph;
     passes::apply(passes::FORWARD, &mut dense, options, watch);
     passes::apply(passes::LIFTS, &mut dense, options, watch);
-    let ends = add_ends(&mut dense, imported.output, imported.prediction, &imported.inputs, options)?;
+    let ends = add_ends(&mut dense, imported.output, imported.prediction, &imported.inputs, options, true)?;
     step::add_backward(&mut dense, ends.loss, &options.optimizer)?;
     watch(autodiff::STAGE, &dense);
     passes::apply(passes::CLEANING, &mut dense, options, watch);
@@ -161,7 +175,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     let mut train = dense.clone();
     passes::apply(passes::SAVES, &mut train, options, watch);
     let coded = slope_codes::decisions(&train, &options.razor);
-    let mut decisions = back_razor::decisions(&train, &options.razor, options.batch);
+    let mut decisions = back_razor::decisions(&train, &options.razor, options.rows());
     for decision in &mut decisions {
         let found = coded.iter().find(|it| it.value == decision.value);
         found.into_iter().for_each(|it| decision.clone_from(it));
@@ -171,6 +185,11 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
         task.step.clear();
     }
     passes::apply(&[passes::ACCUMULATE], &mut dense, options, &mut |_, _| {});
+    if options.has_parts() {
+        task.micro_batch = options.micro_batch;
+        task.total = TOTAL.into();
+        task.draw = if train.value(DRAW).is_some() { DRAW.into() } else { String::new() };
+    }
     [&dense, &train, &eval].into_iter().try_for_each(sizes::check)?;
 
     let mut weights = imported.weights;
@@ -212,10 +231,24 @@ fn add_ends(
     prediction: Option<Value>,
     inputs: &[Value],
     options: &Options,
+    trains: bool,
 ) -> Result<Ends, StepError> {
     match options.loss_output.is_empty() {
-        true => step::add_loss(graph, output, options),
+        true => step::add_loss(graph, output, options, trains),
         false => step::own_loss(graph, output, prediction, inputs, options),
+    }
+}
+
+/// Refuses parts that are not equal, and what is not the same in parts.
+fn check_parts(options: &Options) -> Result<(), CompileError> {
+    let Options { batch, micro_batch: micro, .. } = *options;
+    match () {
+        () if micro == 0 => Ok(()),
+        () if !batch.is_multiple_of(micro) => Err(CompileError::MicroBatch { micro, batch }),
+        () if !options.has_parts() => Ok(()),
+        () if options.batch_norm == BatchNorm::Train => Err(CompileError::Whole("--batch-norm train")),
+        () if !options.loss_output.is_empty() => Err(CompileError::Whole("--loss-output")),
+        () => Ok(()),
     }
 }
 

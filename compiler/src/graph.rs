@@ -55,11 +55,13 @@ struct Use {
     slot: usize,
 }
 
-/// When a node runs. Declarations are inputs, weights and state.
+/// When a node runs. Declarations are inputs, weights and state. A graph with an opening runs on one part of a batch after
+/// the other: its opening before the first part alone, its updates after the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Phase {
     Declare,
+    Opening,
     Forward,
     Backward,
     Update,
@@ -211,7 +213,7 @@ impl Graph {
         self.nodes[declaration].op = ops::get(role);
     }
 
-    /// Nodes in an order in which they can run: declarations, forward, backward, update.
+    /// Nodes in an order in which they can run: declarations, opening, forward, backward, update.
     pub fn order(&self) -> &[NodeId] {
         &self.order
     }
@@ -219,6 +221,11 @@ impl Graph {
     /// Nodes of one phase, in order.
     pub fn phase(&self, phase: Phase) -> impl DoubleEndedIterator<Item = NodeId> {
         self.order.iter().copied().filter(move |it| self.nodes[*it].phase == phase)
+    }
+
+    /// Whether the graph runs on one part of a batch after the other.
+    pub fn has_parts(&self) -> bool {
+        self.phase(Phase::Opening).next().is_some()
     }
 
     /// Place of a node in the order.

@@ -118,7 +118,7 @@ pub(crate) fn import_noting(model: &Model, options: &Options, notes: &mut Notes)
     let opset = order::opset(model.proto())?;
     notes.opset = opset;
     let sizes =
-        Sizes { batch: Some(options.batch), bind: &options.bind, input_shapes: &options.input_shapes, other: None };
+        Sizes { batch: Some(options.rows()), bind: &options.bind, input_shapes: &options.input_shapes, other: None };
     let Flat { model, obstacles } = flatten(model, opset, &sizes)?;
     let model: &Model = &model;
     let roots = order::roots(model.graph(), &options.loss_output)?;
@@ -131,15 +131,15 @@ pub(crate) fn import_noting(model: &Model, options: &Options, notes: &mut Notes)
     let roles = roles::Roles::new(options)?;
     let walk = walk::Walk::new(model, opset, &facts, &obstacles, roles, options);
     let run = walk.run(&order, &roots, &mut notes.nodes);
-    let mut imported = run.map_err(|e| blame_batch(e, probe.baked, options.batch))?;
+    let mut imported = run.map_err(|e| blame_batch(e, probe.baked, options.rows()))?;
     if options.loss_output.is_empty() {
         imported.output = prediction::prediction(&mut imported, options);
         prediction::sweep(&mut imported);
-        check_output(model, &imported, options.batch).map_err(|e| blame_batch(e, probe.baked, options.batch))?;
+        check_output(model, &imported, options.rows()).map_err(|e| blame_batch(e, probe.baked, options.rows()))?;
         return Ok(imported);
     }
     let is_batch =
-        |it: &Value| imported.graph.ty(*it).is_f32() && imported.graph.ty(*it).dims().first() == Some(&options.batch);
+        |it: &Value| imported.graph.ty(*it).is_f32() && imported.graph.ty(*it).dims().first() == Some(&options.rows());
     imported.prediction = imported.prediction.filter(is_batch);
     prediction::sweep(&mut imported);
     if imported.graph.node(imported.output.node).phase != Phase::Forward {

@@ -123,7 +123,11 @@ fn sequence(scheduled: Scheduled<'_>, residents: &HashMap<&str, u32>, base: u64)
         first: it.buffer.first,
         end: it.buffer.end,
     });
-    Sequence { storages: storages.collect(), values: values.list, instructions }
+    let [opening, closing] = [Phase::Opening, Phase::Update].map(|phase| match graph.has_parts() {
+        true => schedule.steps.iter().filter(|it| graph.node(**it).phase == phase).count() as u32,
+        false => 0,
+    });
+    Sequence { storages: storages.collect(), values: values.list, instructions, opening, closing }
 }
 
 fn instruction(graph: &Graph, node: NodeId, values: &mut Values<'_>) -> Instruction {

@@ -11,6 +11,8 @@ use crate::types::DType;
 pub struct Options {
     /// Samples in a step.
     pub batch: u64,
+    /// Samples of a step that are in memory at once, a divisor of `batch`; 0: all.
+    pub micro_batch: u64,
     /// Sizes of named dynamic dimensions, the batch apart.
     pub bind: BTreeMap<String, u64>,
     /// Dims of inputs that are not those of the model, the batch included.
@@ -244,6 +246,16 @@ impl fmt::Display for Sparsity {
 }
 
 impl Options {
+    /// Samples that a graph is of.
+    pub fn rows(&self) -> u64 {
+        if self.micro_batch == 0 { self.batch } else { self.micro_batch }
+    }
+
+    /// Whether a step runs on one part of its batch after the other.
+    pub fn has_parts(&self) -> bool {
+        self.rows() != self.batch
+    }
+
     /// What the model predicts.
     pub fn kind(&self) -> Task {
         self.task.unwrap_or(match self.loss {
@@ -258,6 +270,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             batch: 8,
+            micro_batch: 0,
             bind: BTreeMap::new(),
             input_shapes: BTreeMap::new(),
             classes: 0,

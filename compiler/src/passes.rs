@@ -80,14 +80,15 @@ pub const STEP: &[Pass] = &[
     Pass { name: "slope-codes", run: |graph, options| slope_codes::run(graph, &options.razor) },
     Pass {
         name: "back-razor",
-        run: |graph, options| back_razor::run(graph, &options.razor, options.batch, options.seed),
+        run: |graph, options| back_razor::run(graph, &options.razor, options.rows(), options.seed),
     },
     Pass { name: "read-packed", run: |graph, _| read_packed::run(graph) },
     ACCUMULATE,
 ];
 
 /// The pass that does without gradients; also of a step that saves everything whole.
-pub(crate) const ACCUMULATE: Pass = Pass { name: "accumulate", run: |graph, _| accumulate::run(graph) };
+pub(crate) const ACCUMULATE: Pass =
+    Pass { name: "accumulate", run: |graph, options| accumulate::run(graph, options.has_parts()) };
 
 /// Passes that make the evaluation graph of a forward phase.
 pub const EVALUATION: &[Pass] = &[Pass { name: "evaluation", run: |graph, _| evaluation::run(graph) }];

@@ -25,6 +25,11 @@ pub struct Ends {
     pub counted: Option<Value>,
 }
 
+/// Name of the weight of all that counts in the loss of a batch that comes in parts.
+pub const TOTAL: &str = "razorc.total";
+/// Name of a number that is another for each part of a step.
+pub const DRAW: &str = "razorc.draw";
+
 /// Why a model's output does not fit a loss.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StepError {
@@ -95,19 +100,21 @@ pub const ONE: &str = "razorc.one";
 /// What inputs for targets are called, in the order in which they are looked for.
 const TARGETS: [&str; 6] = ["labels", "label", "targets", "target", "y", "y_true"];
 
-/// Adds targets, loss and count of what is right behind `prediction`.
-pub fn add_loss(graph: &mut Graph, prediction: Value, options: &Options) -> Result<Ends, StepError> {
+/// Adds targets, loss and count of what is right behind `prediction`. The loss of a part of a batch that is trained on is
+/// its share of the whole batch's.
+pub fn add_loss(graph: &mut Graph, prediction: Value, options: &Options, trains: bool) -> Result<Ends, StepError> {
     let (ty, task, loss) = (graph.ty(prediction).clone(), options.kind(), options.loss);
     let name = graph.name(prediction).to_string();
-    if ty.dims().first() != Some(&options.batch) {
-        return Err(StepError::NotABatch { name, ty: ty.to_string(), batch: options.batch });
+    let batch = options.rows();
+    if ty.dims().first() != Some(&batch) {
+        return Err(StepError::NotABatch { name, ty: ty.to_string(), batch });
     }
     let classes = loss == Loss::CrossEntropy;
     if classes != task.has_classes() || (task == Task::MultiLabel) != (loss == Loss::BinaryCrossEntropy) {
         return Err(StepError::OtherLoss { task, loss });
     }
     if classes {
-        return cross_entropy(graph, prediction, options);
+        return cross_entropy(graph, prediction, options, trains);
     }
     let (op, attrs) = match loss {
         Loss::BinaryCrossEntropy => ("bce_with_logits", Attrs::new()),
@@ -116,15 +123,21 @@ pub fn add_loss(graph: &mut Graph, prediction: Value, options: &Options) -> Resu
         _ => ("mse", Attrs::new()),
     };
     let target = graph.declare("input", "target", ty);
-    let rows = graph.declare("input", "rows", Type::f32(&[options.batch]));
+    let rows = graph.declare("input", "rows", Type::f32(&[batch]));
     let operands = [prediction, target, rows];
-    let loss = append(graph, op, &operands, attrs, "loss");
+    let whole = operands.into_iter().chain(total(graph, options, trains)).collect::<Vec<_>>();
+    let loss = append(graph, op, &whole, attrs, "loss");
     let kind = || Attrs::new().with("kind", "threshold").with("axis", 1).with("ignore_index", -100);
     let correct = (op == "bce_with_logits").then(|| append(graph, "correct", &operands, kind(), "correct"));
     Ok(ends(prediction, target, rows, loss, correct))
 }
 
-fn cross_entropy(graph: &mut Graph, prediction: Value, options: &Options) -> Result<Ends, StepError> {
+/// The declared weight of a whole batch, where it comes in parts that are trained on.
+fn total(graph: &mut Graph, options: &Options, trains: bool) -> Option<Value> {
+    (trains && options.has_parts()).then(|| graph.declare("input", TOTAL, Type::f32(&[])))
+}
+
+fn cross_entropy(graph: &mut Graph, prediction: Value, options: &Options, trains: bool) -> Result<Ends, StepError> {
     let (ty, task) = (graph.ty(prediction).clone(), options.kind());
     let Some(axis) = task.class_axis(ty.rank()) else {
         let name = graph.name(prediction).to_string();
@@ -137,13 +150,14 @@ fn cross_entropy(graph: &mut Graph, prediction: Value, options: &Options) -> Res
         return Err(StepError::ClassWeights { found, classes });
     }
     let target = graph.declare("input", "target", Type::dense(DType::I64, &positions));
-    let rows = graph.declare("input", "rows", Type::f32(&[options.batch]));
+    let rows = graph.declare("input", "rows", Type::f32(&[options.rows()]));
     let mut operands = vec![prediction, target, rows];
     let ignore = options.ignore_index.unwrap_or(task.ignore_index());
     let attrs = Attrs::new().with("axis", axis as i64).with("ignore_index", ignore);
     if found != 0 {
         operands.push(graph.declare("frozen", CLASS_WEIGHTS, Type::f32(&[classes])));
     }
+    operands.extend(total(graph, options, trains));
     let whole = attrs.clone().with("label_smoothing", options.label_smoothing).with("reduction", "mean");
     let loss = append(graph, "softmax_cross_entropy", &operands, whole, "loss");
     let correct = append(graph, "correct", &operands[..3], attrs.with("kind", "argmax"), "correct");

@@ -25,6 +25,7 @@ pub fn verify(graph: &Graph) -> Vec<Fault> {
         }
         let mut messages = vec![];
         order(graph, node, &mut messages);
+        parts(graph, node, &mut messages);
         types(graph, node, &mut messages);
         writes(graph, node, &mut messages);
         estimates(graph, node, &mut messages);
@@ -40,6 +41,18 @@ fn order(graph: &Graph, node: NodeId, messages: &mut Vec<String>) {
         if graph.position(node) <= graph.position(operand.node) {
             messages.push(format!("%{} is read before it is made", graph.name(operand)));
         }
+    }
+}
+
+/// What runs for one part of a batch alone makes nothing, and updates read what outlasts a part.
+fn parts(graph: &Graph, node: NodeId, messages: &mut Vec<String>) {
+    let phase = graph.node(node).phase;
+    let once = phase == Phase::Opening || phase == Phase::Update && graph.has_parts();
+    if once && !graph.results(node).is_empty() {
+        messages.push("makes something for one part of the batch alone".into());
+    }
+    if once && graph.operands(node).iter().any(|it| !graph.is_declared(*it)) {
+        messages.push("reads what belongs to one part of the batch".into());
     }
 }
 
@@ -66,7 +79,7 @@ fn writes(graph: &Graph, node: NodeId, messages: &mut Vec<String>) {
         }
         let may = match graph.node(node).phase {
             Phase::Update => true,
-            Phase::Backward => role == "state",
+            Phase::Opening | Phase::Backward => role == "state",
             Phase::Declare | Phase::Forward => false,
         };
         if !may {

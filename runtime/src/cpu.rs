@@ -87,6 +87,14 @@ impl Cpu {
         sequence.instructions().iter().for_each(|it| self.step(it, arena));
     }
 
+    /// Runs the instructions for a part of a batch; otherwise like [`Cpu::run`].
+    ///
+    /// # Panics
+    /// As [`Cpu::run`] does.
+    pub fn run_part(&self, part: &[Instruction], arena: &mut Arena) {
+        part.iter().for_each(|it| self.step(it, arena));
+    }
+
     /// Runs one instruction; otherwise like [`Cpu::run`].
     ///
     /// # Panics

@@ -189,6 +189,12 @@ pub enum ProgramError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// More instructions for the first and the last part of a batch than there are.
+    #[error("{sequence}: more instructions open and close a step than there are")]
+    Parts {
+        /// `train` or `eval`.
+        sequence: &'static str,
+    },
     /// A value that the task names and that is not as it must be.
     #[error("{sequence}: the {role}, `{name}`, {problem}")]
     Port {

@@ -18,6 +18,16 @@ pub struct StepStats {
 }
 
 impl StepStats {
+    /// Of two parts of one batch, whose losses are shares of the batch's.
+    pub fn joined(self, other: StepStats) -> StepStats {
+        let sum = |a: Option<f32>, b: Option<f32>| Some(a? + b?);
+        StepStats {
+            loss: self.loss + other.loss,
+            correct: sum(self.correct, other.correct),
+            counted: sum(self.counted, other.counted),
+        }
+    }
+
     /// Share that was right, of a batch of `rows` rows.
     pub fn accuracy(&self, rows: usize) -> Option<f64> {
         let counted = self.counted.map_or(rows as f64, f64::from);

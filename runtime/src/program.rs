@@ -43,6 +43,8 @@ pub struct Resident {
 pub struct Sequence {
     values: Vec<Value>,
     instructions: Vec<Instruction>,
+    opening: usize,
+    closing: usize,
     ports: Ports,
 }
 
@@ -97,6 +99,10 @@ pub struct Ports {
     pub learning_rate: Option<Place>,
     /// 1-based number of the step, f32`[]`; absent where nothing reads it.
     pub step: Option<Place>,
+    /// Weight of all that counts in the loss of a whole batch, f32`[]`; absent where a step has no parts.
+    pub total: Option<Place>,
+    /// Another number for each part of a step, f32`[]`; absent where nothing reads it.
+    pub draw: Option<Place>,
     /// f32`[]`.
     pub loss: Place,
     /// Weight of what is right, f32`[]`; absent where it has no meaning.
@@ -162,6 +168,16 @@ impl Program {
         self.scratch_bytes
     }
 
+    /// Rows that a run of a sequence takes.
+    pub fn rows(&self) -> usize {
+        task::rows(&self.task)
+    }
+
+    /// Parts of a step's batch, one after the other.
+    pub fn parts(&self) -> usize {
+        self.task.batch as usize / self.rows()
+    }
+
     /// What is learned, and the names of the ports.
     pub fn task(&self) -> &proto::Task {
         &self.task
@@ -199,6 +215,13 @@ impl Sequence {
     /// The steps in order.
     pub fn instructions(&self) -> &[Instruction] {
         &self.instructions
+    }
+
+    /// The steps for one part of a batch: what opens runs for the first part alone, what closes for the last.
+    pub fn part(&self, first: bool, last: bool) -> &[Instruction] {
+        let start = if first { 0 } else { self.opening };
+        let end = self.instructions.len() - if last { 0 } else { self.closing };
+        &self.instructions[start..end]
     }
 
     /// What is filled and read.
@@ -277,7 +300,7 @@ impl Instruction {
 impl Ports {
     /// What is written before step 0.
     pub fn filled(&self) -> impl Iterator<Item = Place> {
-        let scalars = [self.target, self.rows, self.learning_rate, self.step];
+        let scalars = [self.target, self.rows, self.learning_rate, self.step, self.total, self.draw];
         self.inputs.iter().copied().chain(scalars.into_iter().flatten())
     }
 

@@ -8,10 +8,11 @@ use razorc_proto::program::{self as proto, Preprocess, Progress, Role, r#type::K
 use razorc_proto::{TrainerError, TrainerFile, write_trainer};
 use thiserror::Error;
 
-use crate::arena::Arena;
-use crate::cpu::Cpu;
+use crate::arena::{Arena, Element};
+use crate::cpu::{Cpu, cross_entropy};
 use crate::data::{Batch, Column, Expect, Input, Numbers, Target, Targets};
 use crate::error::{ArenaError, ProgramError};
+use crate::kernels::Kernel;
 use crate::memory::{Footprint, Meter};
 use crate::metrics::StepStats;
 use crate::program::{Instruction, Ports, Program};
@@ -72,19 +73,27 @@ impl Trainer {
     /// If the batch does not fit.
     pub fn step(&mut self, batch: &Batch<'_>, rate: f32, number: u64) -> StepStats {
         let Trainer { program, arena, cpu, .. } = self;
-        let ports = program.train().ports();
-        fill_step(arena, ports, batch, rate, number);
-        cpu.run(program.train(), arena);
-        stats(arena, ports)
+        let (ports, parts) = (program.train().ports(), program.parts());
+        let total = if ports.total.is_some() { weight(program, arena, batch) as f32 } else { 0.0 };
+        let mut whole: Option<StepStats> = None;
+        for part in 0..parts {
+            fill_step(arena, ports, batch, Part { at: part, of: parts }, StepNumbers { rate, number, total });
+            cpu.run_part(program.train().part(part == 0, part + 1 == parts), arena);
+            let part = stats(arena, ports);
+            whole = Some(whole.map_or(part, |it| it.joined(part)));
+        }
+        whole.unwrap_or(StepStats { loss: f32::NAN, correct: None, counted: None })
     }
 
-    /// One step at rate 0, in which `watch` sees the memory after every instruction.
+    /// One step at rate 0 on the first part of a batch, in which `watch` sees the memory after every instruction.
     ///
     /// # Panics
     /// If the batch does not fit the trainer's [`Expect`].
     pub fn watch(&mut self, batch: &Batch<'_>, mut watch: impl FnMut(usize, &Instruction, &Arena)) {
         let Trainer { program, arena, cpu, .. } = self;
-        fill_step(arena, program.train().ports(), batch, 0.0, 1);
+        let total = weight(program, arena, batch) as f32;
+        let part = Part { at: 0, of: program.parts() };
+        fill_step(arena, program.train().ports(), batch, part, StepNumbers { rate: 0.0, number: 1, total });
         for (at, instruction) in program.train().instructions().iter().enumerate() {
             cpu.step(instruction, arena);
             watch(at, instruction, arena);
@@ -97,7 +106,7 @@ impl Trainer {
     /// If the batch does not fit the trainer's [`Expect`].
     pub fn eval(&mut self, batch: &Batch<'_>) -> StepStats {
         let Trainer { program, arena, cpu, .. } = self;
-        fill(arena, program.eval().ports(), batch);
+        fill(arena, program.eval().ports(), batch, Part { at: 0, of: 1 });
         cpu.run(program.eval(), arena);
         stats(arena, program.eval().ports())
     }
@@ -117,9 +126,9 @@ impl Trainer {
         Some((self.arena.value(place), self.program.eval().values()[place.value()].ty().dims()))
     }
 
-    /// Rows of a batch.
+    /// Rows of a batch that is evaluated; where a step takes its batch in parts, rows of a part.
     pub fn batch(&self) -> usize {
-        self.program.task().batch as usize
+        self.program.rows()
     }
 
     /// What the predictions are.
@@ -269,31 +278,82 @@ fn row(program: &proto::Program, name: &str) -> Option<(Vec<usize>, proto::DType
     Some((dims?, ty.dtype()))
 }
 
-fn fill_step(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>, rate: f32, number: u64) {
-    fill(arena, ports, batch);
-    for (port, number) in [(ports.learning_rate, rate), (ports.step, number as f32)] {
+/// Which part of a batch.
+#[derive(Clone, Copy)]
+struct Part {
+    at: usize,
+    of: usize,
+}
+
+impl Part {
+    fn copy<T: Element>(self, from: &[T], to: &mut [T]) {
+        assert_eq!(from.len(), to.len() * self.of, "the batch fits the trainer");
+        to.copy_from_slice(self.of_slice(from));
+    }
+
+    fn of_slice<T>(self, whole: &[T]) -> &[T] {
+        let len = whole.len() / self.of;
+        &whole[self.at * len..][..len]
+    }
+}
+
+/// What a step is told beside its batch.
+#[derive(Clone, Copy)]
+struct StepNumbers {
+    rate: f32,
+    number: u64,
+    total: f32,
+}
+
+fn fill_step(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>, part: Part, step: StepNumbers) {
+    fill(arena, ports, batch, part);
+    let StepNumbers { rate, number, total } = step;
+    // Below 2^24, so that f32 tells them apart.
+    let draw = (number.wrapping_sub(1).wrapping_mul(part.of as u64) + part.at as u64) % (1 << 24);
+    let numbers =
+        [(ports.learning_rate, rate), (ports.step, number as f32), (ports.total, total), (ports.draw, draw as f32)];
+    for (port, number) in numbers {
         if let Some(place) = port {
             arena.value_mut(place)[0] = number;
         }
     }
 }
 
-fn fill(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>) {
+/// The weight of all that counts in the loss of a batch.
+fn weight(program: &Program, arena: &Arena, batch: &Batch<'_>) -> f64 {
+    let instructions = program.train().instructions();
+    let loss = instructions.iter().find_map(|it| match it.kernel() {
+        Kernel::SoftmaxCrossEntropy(loss) if loss.total => Some((loss, it)),
+        _ => None,
+    });
+    let (Some((loss, instruction)), Targets::Classes(target)) = (loss, batch.targets) else {
+        return batch.rows.iter().map(|&it| f64::from(it)).sum();
+    };
+    let class_weight = loss.class_weight.then(|| arena.value(instruction.operands()[3]));
+    let weight = |at: usize| {
+        let part = Part { at, of: program.parts() };
+        let (target, rows) = (part.of_slice(target), part.of_slice(batch.rows));
+        cross_entropy::Targets { loss, target, rows, class_weight, total: None }.weight()
+    };
+    (0..program.parts()).map(weight).sum()
+}
+
+fn fill(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>, part: Part) {
     for (place, numbers) in ports.inputs.iter().zip(batch.inputs) {
         match numbers {
-            Column::Real(numbers) => arena.value_mut(*place).copy_from_slice(numbers),
-            Column::Whole(numbers) => arena.value_mut(*place).copy_from_slice(numbers),
-            Column::Truth(truths) => arena.value_mut(*place).copy_from_slice(truths),
+            Column::Real(numbers) => part.copy(numbers, arena.value_mut(*place)),
+            Column::Whole(numbers) => part.copy(numbers, arena.value_mut(*place)),
+            Column::Truth(truths) => part.copy(truths, arena.value_mut(*place)),
         }
     }
     match (ports.target, batch.targets) {
-        (Some(target), Targets::Classes(classes)) => arena.value_mut(target).copy_from_slice(classes),
-        (Some(target), Targets::Values(values)) => arena.value_mut(target).copy_from_slice(values),
+        (Some(target), Targets::Classes(classes)) => part.copy(classes, arena.value_mut(target)),
+        (Some(target), Targets::Values(values)) => part.copy(values, arena.value_mut(target)),
         (Some(_), Targets::None) => panic!("the batch has no targets"),
         (None, _) => {}
     }
     if let Some(rows) = ports.rows {
-        arena.value_mut(rows).copy_from_slice(batch.rows);
+        part.copy(batch.rows, arena.value_mut(rows));
     }
 }
 

@@ -56,7 +56,7 @@ fn run(rows: usize, mask: bool, lifted: bool, threads: usize) {
         passes::run("lift-attention", &mut graph, &options).expect("there is such a pass");
     }
     let prediction = graph.value("y").expect("the text makes it");
-    let ends = step::add_loss(&mut graph, prediction, &options).expect("y is a batch");
+    let ends = step::add_loss(&mut graph, prediction, &options, true).expect("y is a batch");
     let eval = graph.clone();
     let sgd = Optimizer { kind: OptimizerKind::Sgd, momentum: 0.0, ..Optimizer::default() };
     step::add_backward(&mut graph, ends.loss, &sgd).expect("q, k and v are trained");

@@ -196,7 +196,7 @@ fn ends(graph: &mut Graph) -> (Value, Value, Value, Value) {
     }
     let batch = graph.ty(result).dims()[0];
     let options = Options { batch, loss: Loss::MeanSquaredError, ..Options::default() };
-    let ends = step::add_loss(graph, result, &options).unwrap();
+    let ends = step::add_loss(graph, result, &options, true).unwrap();
     (ends.target.unwrap(), ends.rows.unwrap(), ends.loss, ends.prediction.unwrap())
 }
 

@@ -122,7 +122,10 @@ fn outline(program: &Program) -> String {
     };
     let mut text = format!("name            {}\n", program.name);
     text += &format!("inputs          {}\n", task.inputs.join(", "));
-    text += &format!("batch           {}\n", task.batch);
+    text += &match task.micro_batch {
+        0 => format!("batch           {}\n", task.batch),
+        micro => format!("batch           {}, {micro} at a time\n", task.batch),
+    };
     if !matches!(task.kind(), Kind::Unspecified) {
         text += &format!("task            {}\n", task.kind().as_str_name().to_lowercase().replace('_', "-"));
     }

@@ -10,6 +10,9 @@ pub struct CompileOptions {
     /// Rows of a step
     #[arg(long, value_name = "N", default_value_t = 8)]
     batch: u64,
+    /// Rows of a step that are in memory at once; divides `--batch`, and changes nothing but memory and speed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    micro_batch: Option<u64>,
     /// Size of a named dynamic dimension; the batch is bound already
     #[arg(long, value_name = "NAME=N")]
     bind: Vec<String>,
@@ -196,6 +199,7 @@ impl CompileOptions {
     pub fn parse(&self) -> Result<Options> {
         Ok(Options {
             batch: self.batch,
+            micro_batch: self.micro_batch.unwrap_or(0),
             bind: self.bind.iter().map(|it| pair("--bind", it, |n| n.parse().ok())).collect::<Result<_>>()?,
             input_shapes: self.input_shape.iter().map(|it| pair("--input-shape", it, dims)).collect::<Result<_>>()?,
             classes: self.classes,

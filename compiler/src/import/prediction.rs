@@ -59,7 +59,7 @@ fn behind_batch(graph: &Graph, output: Value, options: &Options) -> Value {
     }
     let inner = graph.operands(output.node)[0];
     match *graph.ty(inner).dims() {
-        [batch, _, classes] if batch == options.batch && classes == flat[1] => inner,
+        [batch, _, classes] if batch == options.rows() && classes == flat[1] => inner,
         _ => output,
     }
 }

@@ -79,8 +79,8 @@ fn cross_entropy(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeErr
 }
 
 fn cross_entropy_vjp(at: &mut Vjp<'_>) {
-    let mut operands = vec![at.operand(0), at.result(1), at.operand(1), at.operand(2)];
-    operands.extend((3 < at.operands()).then(|| at.operand(3)));
+    let others = (1..at.operands()).map(|it| at.operand(it));
+    let operands: Vec<Value> = [at.operand(0), at.result(1)].into_iter().chain(others).collect();
     let attrs = at.attrs().clone();
     let axis = attrs.int_or("axis", 1) as usize;
     let own = at.emit("softmax_cross_entropy_grad", &operands, attrs, 0);
@@ -104,9 +104,15 @@ fn finish(at: &mut Vjp<'_>, own: Value, outer: Option<Value>) {
     }
 }
 
-/// Checks scores `[B,..,C,..]`, class indices of their shape without the axis of the classes, row weights `[B]` and
-/// class weights `[C]`; returns the shape of the indices.
+/// Checks scores `[B,..,C,..]`, class indices of their shape without the axis of the classes, row weights `[B]`,
+/// class weights `[C]` and the weight `[]` that a mean is over; returns the shape of the indices.
 fn classes(operands: &[Type], attrs: &Attrs) -> Result<Vec<u64>, ShapeError> {
+    arity(operands, 3, 5)?;
+    let total = operands[3..].last().is_some_and(|it| it.rank() == 0);
+    if total && !matches!(attrs.word("reduction"), Some("mean") | None) {
+        return fail("only a mean is over a total");
+    }
+    let operands = if total { &operands[..operands.len() - 1] } else { operands };
     arity(operands, 3, 4)?;
     floats(operands, &[0, 2])?;
     let axis = attrs.int_or("axis", 1);
@@ -127,10 +133,15 @@ fn classes(operands: &[Type], attrs: &Attrs) -> Result<Vec<u64>, ShapeError> {
     Ok(positions)
 }
 
-/// Checks a prediction, a target of its shape and row weights; returns the prediction's type.
+/// Checks a prediction, a target of its shape, row weights and the weight `[]` that a mean is over; returns the
+/// prediction's type.
 fn pair(operands: &[Type]) -> Result<Type, ShapeError> {
-    arity(operands, 3, 3)?;
+    arity(operands, 3, 4)?;
     floats(operands, &[0, 1, 2])?;
+    if let Some(total) = operands.get(3) {
+        floats(operands, &[3])?;
+        dims(total, &[], "the total")?;
+    }
     dims(&operands[1], operands[0].dims(), "the target")?;
     let batch = operands[0].dims().first().copied().unwrap_or(1);
     dims(&operands[2], &[batch], "the row weights")?;
@@ -143,7 +154,8 @@ fn scalar(operands: &[Type], _: &Attrs) -> Result<Vec<Type>, ShapeError> {
 }
 
 fn elementwise(at: &mut Vjp<'_>, op: &str) {
-    let (operands, attrs) = ([at.operand(0), at.operand(1), at.operand(2)], at.attrs().clone());
+    let operands: Vec<Value> = (0..at.operands()).map(|it| at.operand(it)).collect();
+    let attrs = at.attrs().clone();
     let own = at.emit(op, &operands, attrs, 0);
     let outer = at.cotangent_if_any(0);
     finish(at, own, outer);

@@ -1,43 +1,72 @@
-//! Adds gradients onto momentum as they are made, so that the gradient of a weight is never in memory.
+//! Adds gradients onto the optimizer's state as they are made, so that the gradient of a weight is never in memory.
 //!
 //! SGD with momentum is `m = momentum m + weight_decay w + g; w -= lr m`. It reads g only to add it. So m can decay before
 //! g is made, sums add themselves onto m, and the weight descends afterwards. With Nesterov's momentum, and for Adam, g
 //! has to be known as a whole. The sums are the same in another order, which rounds differently.
+//!
+//! A step that runs on one part of its batch after the other has to add up gradients in any case: m decays before the
+//! first part and the weight descends after the last. Where m does not do, g is added up in a state of its own.
 
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Lower};
+use crate::step::DRAW;
+use crate::types::Type;
 
-/// Rewrites every update for which that takes no more memory.
-pub fn run(graph: &mut Graph) {
+/// Rewrites every update for which that takes no more memory, or, of a step that `has_parts`, every one.
+pub fn run(graph: &mut Graph, has_parts: bool) {
     let updates: Vec<NodeId> = graph.phase(Phase::Update).collect();
     for update in updates {
-        rewrite(graph, update);
+        rewrite(graph, update, has_parts);
+    }
+    if has_parts {
+        draw_for_each_part(graph);
     }
 }
 
-fn rewrite(graph: &mut Graph, update: NodeId) {
+fn rewrite(graph: &mut Graph, update: NodeId, has_parts: bool) {
     let node = graph.node(update);
-    let &[w, g, m, lr] = graph.operands(update).as_slice() else { return };
-    if node.op.name != "sgd" || node.attrs.int_or("nesterov", 0) != 0 {
+    let (op, attrs, operands) = (node.op.name, node.attrs.clone(), graph.operands(update));
+    let dense = op.strip_suffix("_rows").unwrap_or(op);
+    if op != dense && !has_parts {
         return;
     }
-    let decay = node.attrs.only(&["momentum", "weight_decay"]);
-    let gradient = Gradient::of(graph, g);
+    let (gradient, others) = match (op == dense, &operands[..]) {
+        (true, [_, g, others @ ..]) => (Gradient::of(graph, *g), others),
+        (false, [w, dy, indices, others @ ..]) => (Gradient::of_rows(graph, *w, [*dy, *indices]), others),
+        _ => return,
+    };
+    let w = operands[0];
+    let name = graph.name(w).to_string();
+    let onto_momentum = match others {
+        [m, _] if dense == "sgd" && attrs.int_or("nesterov", 0) == 0 => Some(*m),
+        _ => None,
+    };
     // A gradient that must be there as a whole is no smaller for being added later.
-    if let [Part { onto: false, .. }] = gradient.parts[..] {
+    let gains = !matches!(gradient.parts[..], [Part { onto: false, .. }]);
+    if !(has_parts || gains && onto_momentum.is_some()) {
         return;
     }
 
-    let name = graph.name(w).to_string();
     graph.remove(update);
     // From the last sum to the first.
     gradient.between.iter().for_each(|it| graph.remove(*it));
-    let sums: Vec<NodeId> = gradient.parts.into_iter().map(|it| add_onto(graph, it, m)).collect();
-    let decays = add(graph, Phase::Backward, "decay", &[w, m], decay, &name);
-    let first = sums.into_iter().min_by_key(|it| graph.position(*it));
+    let (sum, decay) = match onto_momentum {
+        Some(m) => (m, attrs.only(&["momentum", "weight_decay"])),
+        None => {
+            let sum = graph.declare("state", &format!("{name}.gradient"), graph.ty(w).clone());
+            (sum, Attrs::new().with("momentum", 0.0).with("weight_decay", 0.0))
+        }
+    };
+    let adds: Vec<NodeId> = gradient.parts.into_iter().map(|it| add_onto(graph, it, sum)).collect();
+    let phase = if has_parts { Phase::Opening } else { Phase::Backward };
+    let decays = add(graph, phase, "decay", &[w, sum], decay, &name);
+    let first = adds.into_iter().min_by_key(|it| graph.position(*it)).filter(|_| !has_parts);
     first.into_iter().for_each(|it| graph.move_before(decays, it));
-    add(graph, Phase::Update, "descend", &[w, m, lr], Attrs::new(), &name);
+    match others.last().filter(|_| onto_momentum.is_some()) {
+        Some(&lr) => add(graph, Phase::Update, "descend", &[w, sum, lr], Attrs::new(), &name),
+        None => add(graph, Phase::Update, dense, &[&[w, sum], others].concat(), attrs, &name),
+    };
 }
 
 /// What a gradient is the sum of.
@@ -72,17 +101,28 @@ impl Gradient {
         }
         found
     }
+
+    /// Of a table `w`, rows of which are summed at indices.
+    fn of_rows(graph: &mut Graph, w: Value, rows: [Value; 2]) -> Gradient {
+        let name = format!("{}.grad", graph.name(w));
+        let attrs = Attrs::new().with("axis", 0).with("shape", graph.ty(w).dims());
+        let node = add(graph, Phase::Backward, "gather_grad", &rows, attrs, &name);
+        if graph.node(rows[0].node).phase == Phase::Backward {
+            graph.move_after(node, rows[0].node);
+        }
+        Gradient { parts: vec![Part { value: Value { node, result: 0 }, onto: true }], between: vec![] }
+    }
 }
 
-/// Adds a part of a gradient onto `m`; what was made of the part has been removed.
-fn add_onto(graph: &mut Graph, part: Part, m: Value) -> NodeId {
-    let name = graph.name(m).to_string();
+/// Adds a part of a gradient onto `sum`; what was made of the part has been removed.
+fn add_onto(graph: &mut Graph, part: Part, sum: Value) -> NodeId {
+    let name = graph.name(sum).to_string();
     let shape = graph.ty(part.value).dims().to_vec();
-    let onto = match graph.ty(m).dims() == shape {
-        true => m,
+    let onto = match graph.ty(sum).dims() == shape {
+        true => sum,
         false => {
             let attrs = Attrs::new().with("shape", shape.as_slice());
-            let node = add(graph, Phase::Backward, "reshape", &[m], attrs, &format!("{name}.view"));
+            let node = add(graph, Phase::Backward, "reshape", &[sum], attrs, &format!("{name}.view"));
             Value { node, result: 0 }
         }
     };
@@ -104,10 +144,20 @@ fn add_onto(graph: &mut Graph, part: Part, m: Value) -> NodeId {
             adds
         }
     };
-    if onto != m {
+    if onto != sum {
         graph.move_before(onto.node, adds);
     }
     adds
+}
+
+/// What is drawn by the number of the step is drawn anew for each part of its batch.
+fn draw_for_each_part(graph: &mut Graph) {
+    let draws = |graph: &Graph, it: NodeId| graph.node(it).phase != Phase::Update;
+    let Some(step) = graph.value("step").filter(|it| graph.readers(*it).iter().any(|it| draws(graph, it.0))) else {
+        return;
+    };
+    let draw = graph.declare("input", DRAW, Type::f32(&[]));
+    graph.redirect(step, draw, draws);
 }
 
 fn add(graph: &mut Graph, phase: Phase, op: &str, operands: &[Value], attrs: Attrs, name: &str) -> NodeId {

@@ -1,4 +1,5 @@
-//! Forward and backward run as the graph has them; updates run as soon as they may.
+//! Forward and backward run as the graph has them; updates run as soon as they may, or, where a step runs on one part of
+//! a batch after the other, at its end.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -11,7 +12,8 @@ use crate::ops::Lower;
 pub fn order(graph: &Graph) -> Vec<NodeId> {
     let instructions = graph.order().iter().copied().filter(|it| graph.node(*it).op.lower == Lower::Instruction);
     let instructions: Vec<NodeId> = instructions.collect();
-    let is_update = |node: NodeId| graph.node(node).phase == Phase::Update;
+    let has_parts = graph.has_parts();
+    let is_update = |node: NodeId| graph.node(node).phase == Phase::Update && !has_parts;
     let mut waits = Waits::of(graph, &instructions, is_update);
 
     let free = instructions.iter().copied().filter(|&it| is_update(it) && waits.counts[&it] == 0);

@@ -54,6 +54,7 @@ impl Parser {
         while !self.eat("}") {
             match self.word()?.as_str() {
                 role @ ("input" | "param" | "frozen" | "state" | "statistic") => self.declaration(role)?,
+                "opening" => self.phase(Phase::Opening)?,
                 "forward" => self.phase(Phase::Forward)?,
                 "backward" => {
                     saves = Some((self.line(), self.saves()?));

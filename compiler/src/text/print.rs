@@ -12,7 +12,13 @@ impl fmt::Display for Graph {
             let value = Value { node, result: 0 };
             writeln!(f, "  {:<9} {} : {}", self.node(node).op.name, name(self, value), self.ty(value))?;
         }
-        for (phase, word) in [(Phase::Forward, "forward"), (Phase::Backward, "backward"), (Phase::Update, "update")] {
+        let phases = [
+            (Phase::Opening, "opening"),
+            (Phase::Forward, "forward"),
+            (Phase::Backward, "backward"),
+            (Phase::Update, "update"),
+        ];
+        for (phase, word) in phases {
             if self.phase(phase).next().is_none() {
                 continue;
             }

@@ -23,6 +23,8 @@ pub struct Targets<'a> {
     pub rows: &'a [f32],
     /// Weight of each class.
     pub class_weight: Option<&'a [f32]>,
+    /// Weight that a mean is over; none: that of all these targets.
+    pub total: Option<f32>,
 }
 
 impl Targets<'_> {
@@ -47,9 +49,14 @@ impl Targets<'_> {
         if self.loss.reduction != Reduction::Mean {
             return 1.0;
         }
-        let counted = (0..self.target.len()).filter_map(|it| self.counted(it));
-        let total: f64 = counted.map(|(class, weight)| weight * self.class_weight(class)).sum();
+        let total = self.total.map_or_else(|| self.weight(), f64::from);
         if total == 0.0 { 0.0 } else { 1.0 / total }
+    }
+
+    /// Weight of all that counts.
+    pub fn weight(&self) -> f64 {
+        let counted = (0..self.target.len()).filter_map(|it| self.counted(it));
+        counted.map(|(class, weight)| weight * self.class_weight(class)).sum()
     }
 
     /// The loss of a position, from the logarithm of its sum and its scores, which are `inner` apart.

@@ -166,14 +166,14 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::SoftmaxCrossEntropyGrad(it) => {
             cross_entropy::softmax_cross_entropy_grad(pool, [x(0), x(1)], &targets(it, step, 2), y());
         }
-        Kernel::Mse(_) => y()[0] = loss::mse(pool, operands(step)),
-        Kernel::MseGrad(_) => loss::mse_grad(pool, operands(step), y()),
-        Kernel::Mae(_) => y()[0] = loss::mae(pool, operands(step)),
-        Kernel::MaeGrad(_) => loss::mae_grad(pool, operands(step), y()),
-        Kernel::Huber(it) => y()[0] = loss::huber(pool, it.delta, operands(step)),
-        Kernel::HuberGrad(it) => loss::huber_grad(pool, it.delta, operands(step), y()),
-        Kernel::BceWithLogits(_) => y()[0] = loss::bce_with_logits(pool, operands(step)),
-        Kernel::BceWithLogitsGrad(_) => loss::bce_with_logits_grad(pool, operands(step), y()),
+        Kernel::Mse(_) => y()[0] = loss::mse(pool, pair(step)),
+        Kernel::MseGrad(_) => loss::mse_grad(pool, pair(step), y()),
+        Kernel::Mae(_) => y()[0] = loss::mae(pool, pair(step)),
+        Kernel::MaeGrad(_) => loss::mae_grad(pool, pair(step), y()),
+        Kernel::Huber(it) => y()[0] = loss::huber(pool, it.delta, pair(step)),
+        Kernel::HuberGrad(it) => loss::huber_grad(pool, it.delta, pair(step), y()),
+        Kernel::BceWithLogits(_) => y()[0] = loss::bce_with_logits(pool, pair(step)),
+        Kernel::BceWithLogitsGrad(_) => loss::bce_with_logits_grad(pool, pair(step), y()),
         Kernel::Correct(Correct::Argmax(it)) => {
             scalars(step, cross_entropy::correct(pool, it, [x(0), x(2)], step.operand(1)));
         }
@@ -268,7 +268,13 @@ fn any<'a, T: Element>(step: &Step<'a>, slot: usize) -> &'a mut [T] {
 /// What scores are compared with; the classes are operand `slot`.
 fn targets<'a>(loss: &'a CrossEntropy, step: &Step<'a>, slot: usize) -> cross_entropy::Targets<'a> {
     let class_weight = loss.class_weight.then(|| step.operand(slot + 2));
-    cross_entropy::Targets { loss, target: step.operand(slot), rows: step.operand(slot + 1), class_weight }
+    let total = loss.total.then(|| step.operand(step.operands() - 1)[0]);
+    cross_entropy::Targets { loss, target: step.operand(slot), rows: step.operand(slot + 1), class_weight, total }
+}
+
+/// Prediction, target, weights of rows and the total, which is empty where there is none.
+fn pair<'a>(step: &Step<'a>) -> [&'a [f32]; 4] {
+    std::array::from_fn(|slot| if slot < step.operands() { step.operand(slot) } else { &[] })
 }
 
 /// Writes results that are numbers, as far as they are wanted.

@@ -9,39 +9,39 @@ use crate::pool::Pool;
 const PARTS: usize = 64;
 
 /// Mean over rows, by weight, of the mean squared error of each.
-pub fn mse(pool: &Pool, [prediction, target, rows]: [&[f32]; 3]) -> f32 {
-    mean_loss(pool, [prediction, target, rows], squares)
+pub fn mse(pool: &Pool, [prediction, target, rows, total]: [&[f32]; 4]) -> f32 {
+    mean_loss(pool, [prediction, target, rows, total], squares)
 }
 
 /// Gradient of the prediction for [`mse`].
-pub fn mse_grad(pool: &Pool, [prediction, target, rows]: [&[f32]; 3], dx: &mut [f32]) {
-    mean_loss_grad(pool, [prediction, target, rows], dx, mse_grad_slice);
+pub fn mse_grad(pool: &Pool, [prediction, target, rows, total]: [&[f32]; 4], dx: &mut [f32]) {
+    mean_loss_grad(pool, [prediction, target, rows, total], dx, mse_grad_slice);
 }
 
 /// Mean over rows, by weight, of the mean absolute error of each.
-pub fn mae(pool: &Pool, [prediction, target, rows]: [&[f32]; 3]) -> f32 {
-    mean_loss(pool, [prediction, target, rows], distances)
+pub fn mae(pool: &Pool, [prediction, target, rows, total]: [&[f32]; 4]) -> f32 {
+    mean_loss(pool, [prediction, target, rows, total], distances)
 }
 
 /// Gradient of the prediction for [`mae`]; nothing pulls where the target is met.
-pub fn mae_grad(pool: &Pool, [prediction, target, rows]: [&[f32]; 3], dx: &mut [f32]) {
-    mean_loss_grad(pool, [prediction, target, rows], dx, mae_grad_slice);
+pub fn mae_grad(pool: &Pool, [prediction, target, rows, total]: [&[f32]; 4], dx: &mut [f32]) {
+    mean_loss_grad(pool, [prediction, target, rows, total], dx, mae_grad_slice);
 }
 
 /// Mean over rows, by weight, of the mean Huber loss of each.
-pub fn huber(pool: &Pool, delta: f64, [prediction, target, rows]: [&[f32]; 3]) -> f32 {
+pub fn huber(pool: &Pool, delta: f64, [prediction, target, rows, total]: [&[f32]; 4]) -> f32 {
     let delta = delta as f32;
     let loss = |x: f32, t: f32| {
         let distance = (x - t).abs();
         if distance <= delta { 0.5 * distance * distance } else { delta * (distance - 0.5 * delta) }
     };
-    mean_loss(pool, [prediction, target, rows], |x, target| sum_by2(x, target, loss))
+    mean_loss(pool, [prediction, target, rows, total], |x, target| sum_by2(x, target, loss))
 }
 
 /// Gradient of the prediction for [`huber`].
-pub fn huber_grad(pool: &Pool, delta: f64, [prediction, target, rows]: [&[f32]; 3], dx: &mut [f32]) {
+pub fn huber_grad(pool: &Pool, delta: f64, [prediction, target, rows, total]: [&[f32]; 4], dx: &mut [f32]) {
     let delta = delta as f32;
-    mean_loss_grad(pool, [prediction, target, rows], dx, |x, target, weight, dx| {
+    mean_loss_grad(pool, [prediction, target, rows, total], dx, |x, target, weight, dx| {
         for (dx, (&x, &t)) in dx.iter_mut().zip(x.iter().zip(target)) {
             *dx = weight * (x - t).clamp(-delta, delta);
         }
@@ -49,13 +49,13 @@ pub fn huber_grad(pool: &Pool, delta: f64, [prediction, target, rows]: [&[f32]; 
 }
 
 /// Mean over rows, by weight, of the mean binary cross entropy of each.
-pub fn bce_with_logits(pool: &Pool, [logits, target, rows]: [&[f32]; 3]) -> f32 {
-    mean_loss(pool, [logits, target, rows], cross_entropies)
+pub fn bce_with_logits(pool: &Pool, [logits, target, rows, total]: [&[f32]; 4]) -> f32 {
+    mean_loss(pool, [logits, target, rows, total], cross_entropies)
 }
 
 /// Gradient of the logits for [`bce_with_logits`].
-pub fn bce_with_logits_grad(pool: &Pool, [logits, target, rows]: [&[f32]; 3], dx: &mut [f32]) {
-    mean_loss_grad(pool, [logits, target, rows], dx, bce_grad_slice);
+pub fn bce_with_logits_grad(pool: &Pool, [logits, target, rows, total]: [&[f32]; 4], dx: &mut [f32]) {
+    mean_loss_grad(pool, [logits, target, rows, total], dx, bce_grad_slice);
 }
 
 /// For each row its weight times the share of elements whose sign agrees with the target.
@@ -70,23 +70,23 @@ pub fn correct_threshold(pool: &Pool, [prediction, target, rows]: [&[f32]; 3]) -
     [total as f32, weights(rows) as f32]
 }
 
-fn mean_loss(pool: &Pool, [x, target, rows]: [&[f32]; 3], loss: impl Fn(&[f32], &[f32]) -> f64 + Sync) -> f32 {
+fn mean_loss(pool: &Pool, [x, target, rows, total]: [&[f32]; 4], loss: impl Fn(&[f32], &[f32]) -> f64 + Sync) -> f32 {
     let n = x.len() / rows.len();
-    let total = sum_rows(pool, rows.len(), |row| match rows[row] {
+    let sum = sum_rows(pool, rows.len(), |row| match rows[row] {
         0.0 => 0.0,
         weight => weight as f64 * loss(&x[row * n..][..n], &target[row * n..][..n]) / n as f64,
     });
-    (total / weights(rows)) as f32
+    (sum / whole(rows, total)) as f32
 }
 
 fn mean_loss_grad(
     pool: &Pool,
-    [x, target, rows]: [&[f32]; 3],
+    [x, target, rows, total]: [&[f32]; 4],
     dx: &mut [f32],
     grad: impl Fn(&[f32], &[f32], f32, &mut [f32]) + Sync,
 ) {
     let n = x.len() / rows.len();
-    let total = weights(rows);
+    let total = whole(rows, total);
     each(pool, dx, n, |row, dx| match rows[row] {
         0.0 => dx.fill(0.0),
         weight => {
@@ -94,6 +94,11 @@ fn mean_loss_grad(
             grad(&x[row * n..][..n], &target[row * n..][..n], weight as f32, dx);
         }
     });
+}
+
+/// The weight that a mean is over.
+fn whole(rows: &[f32], total: &[f32]) -> f64 {
+    total.first().map_or_else(|| weights(rows), |&it| it.into())
 }
 
 fn weights(rows: &[f32]) -> f64 {

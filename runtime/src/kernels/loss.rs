@@ -27,8 +27,10 @@ pub struct CrossEntropy {
     pub at: Classes,
     /// Axes of the positions.
     pub positions: Vec<usize>,
-    /// Whether the last operand is a weight for each class.
+    /// Whether there is an operand with a weight for each class.
     pub class_weight: bool,
+    /// Whether the last operand is the weight that a mean is over, f32`[]`, rather than that of these rows.
+    pub total: bool,
     /// Share of the target that is spread over all classes, 0 to 1.
     pub label_smoothing: f64,
     /// What becomes of the losses of the positions.
@@ -53,6 +55,8 @@ pub struct Elementwise {
     pub batch: usize,
     /// Elements of a row.
     pub per_row: usize,
+    /// Whether the last operand is the weight that the mean is over, f32`[]`, rather than that of these rows.
+    pub total: bool,
 }
 
 /// An [`Elementwise`] loss that turns from a square into a line.
@@ -91,16 +95,14 @@ impl Classes {
 }
 
 pub(super) fn softmax_cross_entropy(call: &Call<'_>) -> Result<Kernel> {
-    let class_weight = call.operands(3..=4)? == 4;
-    let loss = cross_entropy(call, 1, class_weight)?;
+    let loss = cross_entropy(call, 1)?;
     let first = if loss.reduction == Reduction::None { &loss.positions[..] } else { &[] };
     call.results(&[Type::f32(first), Type::f32(&loss.positions)])?;
     Ok(Kernel::SoftmaxCrossEntropy(loss))
 }
 
 pub(super) fn softmax_cross_entropy_grad(call: &Call<'_>) -> Result<Kernel> {
-    let class_weight = call.operands(4..=5)? == 5;
-    let loss = cross_entropy(call, 2, class_weight)?;
+    let loss = cross_entropy(call, 2)?;
     call.f32_of(1, &loss.positions)?;
     call.result(call.f32(0)?)?;
     Ok(Kernel::SoftmaxCrossEntropyGrad(loss))
@@ -169,8 +171,14 @@ pub(super) fn correct(call: &Call<'_>) -> Result<Kernel> {
     }
 }
 
-/// Targets are operand `slot`; behind them are the weights of rows and classes.
-fn cross_entropy(call: &Call<'_>, slot: usize, class_weight: bool) -> Result<CrossEntropy> {
+/// Targets are operand `slot`; behind them are the weights of rows and, where they are given, of classes and of all.
+fn cross_entropy(call: &Call<'_>, slot: usize) -> Result<CrossEntropy> {
+    let count = call.operands(slot + 2..=slot + 4)?;
+    let total = slot + 2 < count && *call.operand(count - 1)? == Type::f32(&[]);
+    let class_weight = slot + 2 + usize::from(total) < count;
+    if class_weight && !total {
+        call.operands(slot + 2..=slot + 3)?;
+    }
     let (at, positions) = classes(call, slot)?;
     if class_weight {
         call.f32_of(slot + 2, &[at.classes])?;
@@ -181,8 +189,11 @@ fn cross_entropy(call: &Call<'_>, slot: usize, class_weight: bool) -> Result<Cro
         "none" => Reduction::None,
         _ => return Err(wrong("reduction", "`mean`, `sum` or `none`".into())),
     };
+    if total && reduction != Reduction::Mean {
+        return Err(wrong("reduction", "`mean`, where there is a total".into()));
+    }
     let label_smoothing = call.float_in("label_smoothing", 0.0..=1.0)?;
-    Ok(CrossEntropy { at, positions, class_weight, label_smoothing, reduction })
+    Ok(CrossEntropy { at, positions, class_weight, total, label_smoothing, reduction })
 }
 
 /// Checks scores, targets (operand `slot`) and the weights of the rows behind them.
@@ -202,10 +213,13 @@ fn classes(call: &Call<'_>, slot: usize) -> Result<(Classes, Vec<usize>)> {
 }
 
 fn elementwise(call: &Call<'_>) -> Result<Elementwise> {
-    call.operands(3..=3)?;
+    let total = call.operands(3..=4)? == 4;
+    if total {
+        call.f32_of(3, &[])?;
+    }
     let dims = call.f32(0)?;
     let (&batch, row) = dims.split_first().ok_or_else(|| call.wrong_operand(0, "f32[batch, ..]"))?;
     call.f32_of(1, dims)?;
     call.f32_of(2, &[batch])?;
-    Ok(Elementwise { batch, per_row: row.iter().product() })
+    Ok(Elementwise { batch, per_row: row.iter().product(), total })
 }

@@ -1,6 +1,7 @@
 //! Storages, values and instructions of a sequence.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use razorc_proto::NOT_WANTED;
 use razorc_proto::program::{self as proto, Role, value::Place as Where};
@@ -24,11 +25,13 @@ pub(super) fn check(
     apart(name, residents, &storages)?;
     let values = values(name, &message.values, residents, &storages)?;
     let ports = Finder::new(name, task, &values)?.ports()?;
+    let always = always(name, message)?;
     let mut walk = Walk {
         name,
         residents,
         storages: &storages,
         values: &values,
+        always,
         written: HashMap::new(),
         versions: HashMap::new(),
     };
@@ -36,7 +39,17 @@ pub(super) fn check(
     let parse = |(step, it)| walk.instruction(step, it);
     let instructions = message.instructions.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
     walk.read(&ports, &instructions)?;
-    Ok(Sequence { values, instructions, ports })
+    let [opening, closing] = [message.opening, message.closing].map(|it| it as usize);
+    Ok(Sequence { values, instructions, opening, closing, ports })
+}
+
+/// The instructions that run for every part of a batch.
+fn always(sequence: &'static str, message: &proto::Sequence) -> Result<Range<usize>, ProgramError> {
+    let end = message.instructions.len().checked_sub(message.closing as usize);
+    match end.filter(|&end| message.opening as usize <= end) {
+        Some(end) => Ok(message.opening as usize..end),
+        None => Err(ProgramError::Parts { sequence }),
+    }
 }
 
 fn storages(name: &'static str, message: &proto::Sequence, arena_bytes: usize) -> Result<Vec<Taken>, ProgramError> {
@@ -120,6 +133,8 @@ struct Walk<'a> {
     residents: &'a [Resident],
     storages: &'a [Taken],
     values: &'a [Value],
+    /// Instructions that run for every part of a batch.
+    always: Range<usize>,
     /// By storage.
     written: HashMap<usize, Written>,
     /// By value, the version of its storage that it is; a view is what its storage holds when it is first read.
@@ -178,6 +193,8 @@ impl Walk<'_> {
             let Some(result) = result else { continue };
             let written = match kernel.in_place().get(slot) {
                 Some(&operand) => self.update(&kernel, &operands, operand, result),
+                // Of what the other parts leave out, they find no results.
+                None if !self.always.contains(&step) => Err("is not made for every part of a batch"),
                 None => self.write(step, &kernel, result, slot == 0 && reused.is_some()),
             };
             written.map_err(|problem| fault(result.name.clone(), problem))?;

@@ -20,8 +20,20 @@ pub(super) fn check(task: &proto::Task) -> Result<(), ProgramError> {
             Err(ProgramError::Task("has not one bound for each input"))
         }
         _ if task.batch == 0 => Err(ProgramError::Task("has an empty batch")),
+        _ if task.micro_batch != 0 && !task.batch.is_multiple_of(task.micro_batch) => {
+            Err(ProgramError::Task("has parts that are no equal parts of the batch"))
+        }
+        _ if task.micro_batch != 0 && task.total.is_empty() => {
+            Err(ProgramError::Task("has parts but no weight of all of them"))
+        }
         _ => Ok(()),
     }
+}
+
+/// Rows that a run of a sequence takes.
+pub(super) fn rows(task: &proto::Task) -> usize {
+    let rows = if task.micro_batch == 0 { task.batch } else { task.micro_batch };
+    usize::try_from(rows).unwrap_or(usize::MAX)
 }
 
 /// Finds the ports of a sequence.
@@ -67,6 +79,8 @@ impl<'a> Finder<'a> {
             rows: rows.transpose()?,
             learning_rate: optional("learning rate", &task.learning_rate, train)?.filter(|_| train),
             step: optional("step", &task.step, train)?.filter(|_| train),
+            total: optional("weight of all", &task.total, train)?.filter(|_| train),
+            draw: optional("number of the part", &task.draw, train)?.filter(|_| train),
             loss: self.scalar("loss", &task.loss_value)?,
             correct: optional("count of what is right", &task.correct, !train)?,
             counted: optional("count of what counts", &task.counted, !train)?,
@@ -78,7 +92,7 @@ impl<'a> Finder<'a> {
     }
 
     fn batch(&self) -> usize {
-        usize::try_from(self.task.batch).unwrap_or(usize::MAX)
+        rows(self.task)
     }
 
     fn input(&self, name: &str) -> Result<Place, ProgramError> {
@@ -97,7 +111,7 @@ impl<'a> Finder<'a> {
         let value = self.value(role, name)?;
         match &value.ty {
             Type::Dense(DType::F32, dims) if dims.first() == Some(&self.batch()) => Ok(Some(value.place)),
-            other => Err(self.fault(role, name, format!("is {other} and should be f32[{}, ..]", self.task.batch))),
+            other => Err(self.fault(role, name, format!("is {other} and should be f32[{}, ..]", self.batch()))),
         }
     }
 
@@ -118,7 +132,7 @@ impl<'a> Finder<'a> {
             (ty, Some(prediction)) if ty == prediction => Ok(value.place),
             (_, Some(prediction)) => Err(wrong(prediction.to_string())),
             (Type::Dense(DType::F32, dims), None) if dims.first() == Some(&self.batch()) => Ok(value.place),
-            _ => Err(wrong(format!("f32[{}, ..]", self.task.batch))),
+            _ => Err(wrong(format!("f32[{}, ..]", self.batch()))),
         }
     }
 

@@ -124,6 +124,7 @@ struct Targets<'a> {
     target: &'a [i64],
     rows: ArrayView1<'a, f64>,
     class_weight: Vec<f64>,
+    total: Option<f64>,
 }
 
 impl<'a> Targets<'a> {
@@ -132,7 +133,8 @@ impl<'a> Targets<'a> {
             true => args.flat(slot + 2).to_vec(),
             false => vec![1.0; loss.at.classes],
         };
-        Targets { loss, target: args.ints(slot), rows: args.flat(slot + 1), class_weight }
+        let total = loss.total.then(|| args.scalar(args.0.len() - 1));
+        Targets { loss, target: args.ints(slot), rows: args.flat(slot + 1), class_weight, total }
     }
 
     /// Class and weight of a position that counts.
@@ -144,7 +146,8 @@ impl<'a> Targets<'a> {
     /// What sums are multiplied by.
     fn factor(&self) -> f64 {
         let counted = (0..self.target.len()).filter_map(|it| self.counted(it));
-        let total: f64 = counted.map(|(class, weight)| weight * self.class_weight[class]).sum();
+        let all = || counted.map(|(class, weight)| weight * self.class_weight[class]).sum();
+        let total = self.total.unwrap_or_else(all);
         match self.loss.reduction {
             Reduction::Mean if total == 0.0 => 0.0,
             Reduction::Mean => 1.0 / total,
@@ -169,17 +172,22 @@ fn mean(it: &Elementwise, args: &Args, f: impl Fn(f64, f64) -> f64) -> Tensor {
     };
     let counted = (0..it.batch).filter(|&row| weights[row] != 0.0);
     let loss: f64 = counted.map(|row| weights[row] * row_loss(row)).sum();
-    Tensor::scalar(loss / weights.sum())
+    Tensor::scalar(loss / total(it, args, weights))
 }
 
 fn mean_grad(it: &Elementwise, args: &Args, f: impl Fn(f64, f64) -> f64) -> Tensor {
     let ([x, target], weights) = elements(it, args);
-    let total = weights.sum() * it.per_row as f64;
+    let total = total(it, args, weights) * it.per_row as f64;
     let grad = |(row, i)| match weights[row] {
         0.0 => 0.0,
         weight => weight / total * f(x[[row, i]], target[[row, i]]),
     };
     Array2::from_shape_fn((it.batch, it.per_row), grad).into()
+}
+
+/// The weight that a mean is over.
+fn total(it: &Elementwise, args: &Args, weights: ArrayView1<'_, f64>) -> f64 {
+    if it.total { args.scalar(3) } else { weights.sum() }
 }
 
 fn elements<'a>(it: &Elementwise, args: &'a Args) -> ([ArrayView2<'a, f64>; 2], ArrayView1<'a, f64>) {

@@ -390,9 +390,10 @@ impl Case {
         let eval = proto::Sequence {
             values: self.values[..4].to_vec(),
             storages: storages[..2].iter().map(|it| proto::Storage { end: 1, ..*it }).collect(),
-            instructions: vec![],
+            ..proto::Sequence::default()
         };
-        let train = proto::Sequence { values: self.values.clone(), storages, instructions: self.instructions.clone() };
+        let (values, instructions) = (self.values.clone(), self.instructions.clone());
+        let train = proto::Sequence { values, storages, instructions, ..proto::Sequence::default() };
         let task = proto::Task {
             loss: Loss::Own.into(),
             batch: self.batch as u64,
