@@ -218,6 +218,7 @@ impl Kernel {
             | Kernel::SoftmaxGrad(_)
             | Kernel::LogSoftmax(_)
             | Kernel::LogSoftmaxGrad(_)
+            | Kernel::SoftmaxCrossEntropyGrad(_)
             | Kernel::RowNorm(_)
             | Kernel::RowNormGrad(_)
             | Kernel::RowNormGradFromOutput(_) => &[0],

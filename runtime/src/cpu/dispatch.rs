@@ -156,7 +156,7 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
             cross_entropy::softmax_cross_entropy(pool, x(0), &targets(it, step, 1), any(step, 0), any(step, 1));
         }
         Kernel::SoftmaxCrossEntropyGrad(it) => {
-            cross_entropy::softmax_cross_entropy_grad(pool, [x(0), x(1)], &targets(it, step, 2), y());
+            cross_entropy::softmax_cross_entropy_grad(pool, from(0), x(1), &targets(it, step, 2), y());
         }
         Kernel::Mse(_) => y()[0] = loss::mse(pool, operands(step)),
         Kernel::MseGrad(_) => loss::mse_grad(pool, operands(step), y()),
