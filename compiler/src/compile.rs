@@ -156,9 +156,6 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     step::add_backward(&mut dense, ends.loss, &options.optimizer)?;
     watch(autodiff::STAGE, &dense);
     passes::apply(passes::CLEANING, &mut dense, options, watch);
-    if dense.value("step").is_none() {
-        task.step.clear();
-    }
 
     let norms = norm_from_output::decisions(&dense, &options.razor);
     let mut train = dense.clone();
@@ -170,6 +167,10 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
         found.into_iter().for_each(|it| decision.clone_from(it));
     }
     passes::apply(passes::STEP, &mut train, options, watch);
+    if train.value("step").is_none() {
+        task.step.clear();
+    }
+    passes::apply(&[passes::ACCUMULATE], &mut dense, options, &mut |_, _| {});
     [&dense, &train, &eval].into_iter().try_for_each(sizes::check)?;
 
     let mut weights = imported.weights;

@@ -8,7 +8,7 @@ use razorc_proto::{NOT_WANTED, PROGRAM_VERSION};
 use crate::attrs::Attr;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::schedule::{ALIGN, Place, Schedule, arena_bytes};
-use crate::types::{DType, Type};
+use crate::types::Type;
 
 /// A graph with its schedule.
 #[derive(Clone, Copy)]
@@ -129,8 +129,8 @@ fn sequence(scheduled: Scheduled<'_>, residents: &HashMap<&str, u32>, base: u64)
 fn instruction(graph: &Graph, node: NodeId, values: &mut Values<'_>) -> Instruction {
     let row = graph.node(node);
     let attrs = row.attrs.iter().filter(|(name, _)| match row.op.name {
-        // Told by the type of the copy.
-        "compress" => false,
+        // The rest is told by the type of the copy.
+        "compress" => *name == "seed",
         // Of training only.
         "batch_norm" => *name != "momentum",
         _ => true,
@@ -176,7 +176,7 @@ fn scratch_bytes(graph: &Graph) -> u64 {
     let columns = graph.order().iter().filter_map(|&node| {
         let weight = match graph.node(node).op.name {
             "conv" | "conv_input_grad" => graph.operands(node)[1],
-            "conv_weight_grad" => graph.results(node)[0],
+            "conv_weight_grad" => *graph.writes(node).first().unwrap_or(&Value { node, result: 0 }),
             _ => return None,
         };
         // Channels of a group times the window.
@@ -188,23 +188,12 @@ fn scratch_bytes(graph: &Graph) -> u64 {
 
 fn lower_type(ty: &Type) -> program::Type {
     match ty {
-        Type::Dense { dtype, dims } => program::Type::dense(lower_dtype(*dtype), dims),
+        Type::Dense { dtype, dims } => program::Type::dense(dtype.proto(), dims),
         Type::Bits { dims } => program::Type::bits(dims),
         Type::Codes { dims, bits } => program::Type::codes(dims, *bits as u32),
-        Type::TopK { dims, samples, keep, values } => program::Type::topk(dims, *samples, *keep, lower_dtype(*values)),
-    }
-}
-
-fn lower_dtype(dtype: DType) -> program::DType {
-    match dtype {
-        DType::F64 => program::DType::F64,
-        DType::F32 => program::DType::F32,
-        DType::F16 => program::DType::F16,
-        DType::Bf16 => program::DType::Bf16,
-        DType::I64 => program::DType::I64,
-        DType::I32 => program::DType::I32,
-        DType::U8 => program::DType::U8,
-        DType::Bool => program::DType::Bool,
+        Type::TopK { dims, samples, keep, values, form } => {
+            program::Type::topk(dims, *samples, *keep, values.proto()).with_form(*form)
+        }
     }
 }
 

@@ -57,7 +57,8 @@ pub struct OpDef {
     /// Operands whose bytes the first result may take over if nobody reads them afterwards: each of its elements, or of
     /// its rows, is made of the same ones of these.
     pub reuses: &'static [usize],
-    /// Operands that are written in place, for a count of operands.
+    /// Operands that are written in place, for a count of operands. A sum that writes the operand behind all others adds
+    /// onto it what it would make without that operand.
     pub writes: fn(usize) -> &'static [usize],
     /// What becomes of the op in a program.
     pub lower: Lower,
@@ -79,6 +80,8 @@ pub enum Gradient {
 pub enum Estimate {
     /// By default: the published method and our measurements agree that it is safe.
     Safe,
+    /// Rounded to a few bits, but never pruned: every element counts.
+    Rounded,
     /// Only when forced: measured to destroy the gradient of smooth activations.
     Forced,
     /// When forced, and by the published rule, which also prunes what attention and normalization save.
@@ -172,6 +175,11 @@ impl OpDef {
         self.estimates.iter().find(|it| it.0 == slot).map(|it| it.1)
     }
 
+    /// Whether the op, whose instance has so many operands, can instead add its result onto one more, in place.
+    pub fn accumulates(&self, operands: usize) -> bool {
+        (self.writes)(operands + 1) == [operands]
+    }
+
     /// A row made by the compiler itself: an instruction without ONNX form, gradient or estimates.
     const fn made(
         name: &'static str,
@@ -197,4 +205,9 @@ impl OpDef {
 /// For ops that write nothing in place.
 const fn nothing(_: usize) -> &'static [usize] {
     &[]
+}
+
+/// For sums of two operands: with a third they are added onto that.
+const fn third(operands: usize) -> &'static [usize] {
+    if operands == 3 { &[2] } else { &[] }
 }

@@ -51,7 +51,7 @@ pub struct Options {
     pub dropout: bool,
     /// What is pruned and how.
     pub razor: Razor,
-    /// Of the fresh head and of dropout.
+    /// Of the fresh head, of dropout and of rounding to 8 bits.
     pub seed: u64,
 }
 
@@ -194,6 +194,10 @@ pub struct Razor {
     pub reference: bool,
     /// Compute gradients of normalization from its exact input, never from its pruned output.
     pub exact_norm: bool,
+    /// Compute queries, keys and values again in the backward phase where that takes less memory than saving them.
+    pub recompute: bool,
+    /// Bits of what is saved neither pruned nor needs to be exact; 0 saves it whole.
+    pub rounded_bits: u64,
 }
 
 /// A fraction in parts per million, so that counts of kept elements are exact.
@@ -303,6 +307,8 @@ impl Default for Razor {
             slope_bits: 3,
             reference: false,
             exact_norm: false,
+            recompute: true,
+            rounded_bits: 8,
         }
     }
 }

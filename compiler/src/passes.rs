@@ -1,5 +1,6 @@
 //! Rewrites of the training graph, a pass a file.
 
+pub mod accumulate;
 pub mod back_razor;
 pub mod batch_statistics;
 pub mod dead_code;
@@ -13,7 +14,9 @@ pub mod lift_rms_norm;
 pub mod lift_silu;
 pub mod norm_from_output;
 mod pattern;
+pub mod read_packed;
 pub mod rebuild_views;
+pub mod recompute;
 pub mod samples;
 pub mod slope_codes;
 pub mod sparse_rows;
@@ -67,14 +70,24 @@ pub const CLEANING: &[Pass] = &[
 ];
 
 /// Passes over the whole step that let gradients read what takes less memory, in order.
-pub const SAVES: &[Pass] =
-    &[Pass { name: "norm-from-output", run: |graph, options| norm_from_output::run(graph, &options.razor) }];
+pub const SAVES: &[Pass] = &[
+    Pass { name: "norm-from-output", run: |graph, options| norm_from_output::run(graph, &options.razor) },
+    Pass { name: "recompute", run: |graph, options| recompute::run(graph, &options.razor) },
+];
 
 /// Passes over the whole step that make less of what is saved, and what comes after, in order.
 pub const STEP: &[Pass] = &[
     Pass { name: "slope-codes", run: |graph, options| slope_codes::run(graph, &options.razor) },
-    Pass { name: "back-razor", run: |graph, options| back_razor::run(graph, &options.razor, options.batch) },
+    Pass {
+        name: "back-razor",
+        run: |graph, options| back_razor::run(graph, &options.razor, options.batch, options.seed),
+    },
+    Pass { name: "read-packed", run: |graph, _| read_packed::run(graph) },
+    ACCUMULATE,
 ];
+
+/// The pass that does without gradients; also of a step that saves everything whole.
+pub(crate) const ACCUMULATE: Pass = Pass { name: "accumulate", run: |graph, _| accumulate::run(graph) };
 
 /// Passes that make the evaluation graph of a forward phase.
 pub const EVALUATION: &[Pass] = &[Pass { name: "evaluation", run: |graph, _| evaluation::run(graph) }];

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use razorc_proto::packed;
+use razorc_proto::program;
+pub use razorc_proto::program::r#type::IndexForm;
+
 /// Element type of a dense tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
@@ -14,6 +18,8 @@ pub enum DType {
     I32,
     U8,
     Bool,
+    /// Of kept values only.
+    I8,
 }
 
 /// Type of a value.
@@ -38,7 +44,7 @@ pub enum Type {
         /// Of each number: 2 to 4.
         bits: u64,
     },
-    /// A pruned, packed copy of a dense f32 tensor: a bitmap and `keep` values for each sample.
+    /// A pruned, packed copy of a dense f32 tensor: an index and `keep` values for each sample.
     TopK {
         /// Of the tensor that was compressed.
         dims: Vec<u64>,
@@ -46,8 +52,10 @@ pub enum Type {
         samples: u64,
         /// Elements kept of every sample.
         keep: u64,
-        /// Type of the kept values: f32, f16 or bf16.
+        /// Type of the kept values: f32, f16, bf16 or i8.
         values: DType,
+        /// How it says which elements are kept.
+        form: IndexForm,
     },
 }
 
@@ -62,6 +70,7 @@ impl DType {
         ("i32", DType::I32),
         ("u8", DType::U8),
         ("bool", DType::Bool),
+        ("i8", DType::I8),
     ];
 
     /// Bytes of one element.
@@ -70,7 +79,22 @@ impl DType {
             DType::F64 | DType::I64 => 8,
             DType::F32 | DType::I32 => 4,
             DType::F16 | DType::Bf16 => 2,
-            DType::U8 | DType::Bool => 1,
+            DType::U8 | DType::Bool | DType::I8 => 1,
+        }
+    }
+
+    /// Its name in a program.
+    pub(crate) fn proto(self) -> program::DType {
+        match self {
+            DType::F64 => program::DType::F64,
+            DType::F32 => program::DType::F32,
+            DType::F16 => program::DType::F16,
+            DType::Bf16 => program::DType::Bf16,
+            DType::I64 => program::DType::I64,
+            DType::I32 => program::DType::I32,
+            DType::U8 => program::DType::U8,
+            DType::Bool => program::DType::Bool,
+            DType::I8 => program::DType::I8,
         }
     }
 
@@ -118,15 +142,32 @@ impl Type {
         matches!(self, Type::Dense { dtype: DType::F32, .. })
     }
 
+    /// Whether this is a copy of a dense f32 tensor of the same sizes, in fewer bytes.
+    pub fn is_packed(&self) -> bool {
+        matches!(self, Type::TopK { .. })
+    }
+
+    /// A packed copy seen with other axes; none where its bytes would then mean something else.
+    pub fn viewed(&self, dims: &[u64]) -> Option<Type> {
+        match self {
+            Type::TopK { samples, keep, values, form, .. } => {
+                Some(Type::TopK { dims: dims.to_vec(), samples: *samples, keep: *keep, values: *values, form: *form })
+            }
+            _ => None,
+        }
+    }
+
     /// Bytes in the arena, before alignment.
     pub fn bytes(&self) -> u64 {
         match self {
             Type::Dense { dtype, .. } => self.elements().saturating_mul(dtype.width()),
             Type::Bits { .. } => self.elements().div_ceil(64) * 8,
             Type::Codes { bits, .. } => (self.elements().div_ceil(64) * 8).saturating_mul(*bits),
-            Type::TopK { samples, keep, values, .. } => {
-                let words = (self.elements() / (*samples).max(1)).div_ceil(64);
-                samples.saturating_mul((words * 8).saturating_add(keep.saturating_mul(values.width())))
+            Type::TopK { samples, keep, values, form, .. } => {
+                let n = self.elements() / (*samples).max(1);
+                let index = packed::index_bytes(*form, n, *keep).unwrap_or(u64::MAX);
+                let values = packed::value_bytes(values.proto(), *keep).unwrap_or(u64::MAX);
+                samples.saturating_mul(index.saturating_add(values))
             }
         }
     }
@@ -147,8 +188,12 @@ impl fmt::Display for Type {
             Type::Dense { dtype, .. } => write!(f, "{dtype}[{dims}]"),
             Type::Bits { .. } => write!(f, "bits[{dims}]"),
             Type::Codes { bits, .. } => write!(f, "codes<f32[{dims}], bits={bits}>"),
-            Type::TopK { samples, keep, values, .. } => {
-                write!(f, "topk<f32[{dims}], samples={samples}, keep={keep}, values={values}>")
+            Type::TopK { samples, keep, values, form, .. } => {
+                write!(f, "topk<f32[{dims}], samples={samples}, keep={keep}, values={values}")?;
+                match form {
+                    IndexForm::Bitmap => f.write_str(">"),
+                    form => write!(f, ", form={}>", form.word()),
+                }
             }
         }
     }

@@ -57,13 +57,19 @@ fn types(graph: &Graph, node: NodeId, messages: &mut Vec<String>) {
     }
 }
 
-/// Only updates write in place, and only to params, state and statistics.
+/// Only updates write in place, and only to params, state and statistics. Gradients may be added onto state before that.
 fn writes(graph: &Graph, node: NodeId, messages: &mut Vec<String>) {
     for written in graph.writes(node) {
-        if !["param", "state", "statistic"].contains(&graph.node(written.node).op.name) {
+        let role = graph.node(graph.root(written).node).op.name;
+        if !["param", "state", "statistic"].contains(&role) {
             messages.push(format!("%{} may not be written", graph.name(written)));
         }
-        if graph.node(node).phase != Phase::Update {
+        let may = match graph.node(node).phase {
+            Phase::Update => true,
+            Phase::Backward => role == "state",
+            Phase::Declare | Phase::Forward => false,
+        };
+        if !may {
             messages.push("writes in place outside the update phase".into());
         }
     }

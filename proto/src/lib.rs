@@ -3,6 +3,7 @@
 mod external;
 mod file;
 mod model;
+pub mod packed;
 mod tensor;
 mod trainer;
 mod types;

@@ -17,7 +17,7 @@ use crate::file::{map, replace};
 use crate::program::{Program, Resident, Type};
 
 /// What this razorc writes into [`Program::version`], and the newest that it reads.
-pub const PROGRAM_VERSION: u32 = 1;
+pub const PROGRAM_VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"\x89razorc\n";
 const FORMAT_VERSION: u32 = 1;

@@ -1,7 +1,8 @@
 //! What the contract's messages mean: sizes of types, and attributes by name.
 
+use crate::packed;
 use crate::program::attr::Value as AttrValue;
-use crate::program::r#type::Kind;
+use crate::program::r#type::{IndexForm, Kind};
 use crate::program::{Attr, DType, Instruction, Ints, Type};
 
 /// Marks a result that nothing reads, in [`Instruction::results`].
@@ -18,7 +19,7 @@ impl Type {
         Type { kind: Kind::Bits.into(), dtype: DType::Bool.into(), dims: dims.to_vec(), ..Type::default() }
     }
 
-    /// What is kept of an f32 tensor of `dims`: `keep` elements of each of `samples`, as `values`.
+    /// What is kept of an f32 tensor of `dims`: `keep` elements of each of `samples`, as `values`, found by a bitmap.
     pub fn topk(dims: &[u64], samples: u64, keep: u64, values: DType) -> Type {
         Type {
             kind: Kind::Topk.into(),
@@ -29,6 +30,11 @@ impl Type {
             values: values.into(),
             ..Type::default()
         }
+    }
+
+    /// This pruned copy with another form of its index.
+    pub fn with_form(self, form: IndexForm) -> Type {
+        Type { form: form.into(), ..self }
     }
 
     /// A number of so many bits for each element of an f32 tensor of `dims`.
@@ -51,11 +57,12 @@ impl Type {
             Kind::Codes => elements.div_ceil(64).checked_mul(8 * u64::from(self.bits)),
             Kind::Topk => {
                 let n = elements.checked_div(self.samples)?;
-                let values = DType::try_from(self.values).ok()?;
-                let fits = n * self.samples == elements && self.keep <= n && values.is_float() && values != DType::F64;
-                let bitmap = n.div_ceil(64).checked_mul(8)?;
-                let kept = self.keep.checked_mul(values.width()?)?;
-                if fits { bitmap.checked_add(kept)?.checked_mul(self.samples) } else { None }
+                if n * self.samples != elements || n < self.keep {
+                    return None;
+                }
+                let index = packed::index_bytes(IndexForm::try_from(self.form).ok()?, n, self.keep)?;
+                let values = packed::value_bytes(DType::try_from(self.values).ok()?, self.keep)?;
+                index.checked_add(values)?.checked_mul(self.samples)
             }
         }
     }
@@ -66,7 +73,7 @@ impl DType {
     pub fn width(self) -> Option<u64> {
         match self {
             DType::DtypeUnspecified => None,
-            DType::U8 | DType::Bool => Some(1),
+            DType::U8 | DType::Bool | DType::I8 => Some(1),
             DType::F16 | DType::Bf16 => Some(2),
             DType::F32 | DType::I32 => Some(4),
             DType::F64 | DType::I64 => Some(8),
@@ -90,7 +97,23 @@ impl DType {
             DType::U8 => "u8",
             DType::F64 => "f64",
             DType::Bool => "bool",
+            DType::I8 => "i8",
         }
+    }
+}
+
+impl IndexForm {
+    /// The word used in text.
+    pub fn word(self) -> &'static str {
+        match self {
+            IndexForm::Bitmap => "bitmap",
+            IndexForm::Gaps => "gaps",
+        }
+    }
+
+    /// The form that `word` names in text.
+    pub fn from_word(word: &str) -> Option<IndexForm> {
+        [IndexForm::Bitmap, IndexForm::Gaps].into_iter().find(|it| it.word() == word)
     }
 }
 

@@ -39,6 +39,7 @@ pub mod rows;
 pub mod slope;
 pub mod smooth;
 pub mod softmax;
+pub mod sparse;
 pub mod topk;
 pub mod unary;
 pub mod volume;

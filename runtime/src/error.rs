@@ -31,6 +31,9 @@ pub enum TypeError {
     /// A pruned copy that keeps nothing, or more than there is.
     #[error("keeps {0} values of each sample, which must be 1 to the sample's elements")]
     Keep(u64),
+    /// An enum value that this version does not know.
+    #[error("the form of the index {0} is not known; the trainer may need a newer razorc")]
+    Form(i32),
     /// Codes of too few or too many bits.
     #[error("codes of {0} bits, and 2 to 4 are possible")]
     Bits(u32),

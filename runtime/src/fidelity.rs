@@ -85,8 +85,8 @@ pub fn bounds(trainer: &mut Trainer, batch: &Batch<'_>) -> Vec<Bound> {
     let mut dropped: HashMap<usize, f64> = HashMap::new();
     let mut conditions: HashMap<usize, f64> = HashMap::new();
     trainer.watch(batch, |at, instruction, arena| match instruction.kernel() {
-        Kernel::Compress(pack) => {
-            dropped.insert(at, dropped_energy(pack, instruction, arena));
+        Kernel::Compress(it) => {
+            dropped.insert(at, dropped_energy(&it.pack, instruction, arena));
         }
         Kernel::LinearWeightGrad(it) if layers.contains_key(&at) => {
             let dy = arena.value::<f32>(instruction.operands()[0]);
@@ -126,7 +126,7 @@ fn pruned_layers(program: &Program) -> HashMap<usize, Layer> {
                 let copy = maker(1).and_then(|it| copies.get(&it).copied());
                 layers.extend(copy.map(|compress| (at, Layer { weight: String::new(), compress })));
             }
-            Kernel::Sgd(_) | Kernel::Adam(_) => {
+            Kernel::Sgd(_) | Kernel::Adam(_) | Kernel::Descend(_) => {
                 if let Some(layer) = maker(1).and_then(|it| layers.get_mut(&it)) {
                     layer.weight = values[instruction.operands()[0].value()].name().to_string();
                 }

@@ -157,13 +157,13 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
     match kernel {
         Kernel::Linear(it) => vec![linear::linear(it, args)],
         Kernel::LinearInputGrad(it) => vec![linear::input_grad(it, args)],
-        Kernel::LinearWeightGrad(it) => vec![linear::weight_grad(it, args)],
+        Kernel::LinearWeightGrad(it) => vec![onto(it.onto, 2, linear::weight_grad(it, args), args)],
         Kernel::Matmul(it) => vec![linear::matmul(it, args)],
         Kernel::Attention(it) => attention::attention(it, args),
         Kernel::AttentionGrad(it) => attention::attention_grad(it, args),
         Kernel::Conv(it) => vec![conv::conv(it, args)],
         Kernel::ConvInputGrad(it) => vec![conv::input_grad(it, args)],
-        Kernel::ConvWeightGrad(it) => vec![conv::weight_grad(it, args)],
+        Kernel::ConvWeightGrad(it) => vec![onto(it.onto, 2, conv::weight_grad(it, args), args)],
         Kernel::MaxPool(it) => pool::max(it, args),
         Kernel::MaxPoolGrad(it) => vec![pool::max_grad(it, args)],
         Kernel::AvgPool(it) => vec![pool::avg(it, args)],
@@ -201,14 +201,14 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Gap(it) => unary::gap(it, args),
         Kernel::MaskedScale(it) => vec![elementwise::masked_scale(it, args)],
         Kernel::Dropout(it) => elementwise::dropout(it, args),
-        Kernel::Reduce(it) => vec![reduce::reduce(it, args)],
+        Kernel::Reduce(it) => vec![onto(it.onto, 1, reduce::reduce(it, args), args)],
         Kernel::Expand(it) => vec![reduce::expand(it, args)],
         Kernel::Copy(_) => vec![args.0[0].clone()],
         Kernel::StridedRead(it) => vec![layout::strided_read(it, args)],
         Kernel::StridedWrite(it) => vec![layout::strided_write(it, args)],
         Kernel::Concat(it) => vec![layout::concat(it, args)],
         Kernel::Gather(it) => vec![index::gather(it, args)],
-        Kernel::GatherGrad(it) => vec![index::gather_grad(it, args)],
+        Kernel::GatherGrad(it) => vec![onto(it.onto, 2, index::gather_grad(it, args), args)],
         Kernel::Pick(it) => vec![places::pick(it, args)],
         Kernel::PickGrad(it) => vec![places::pick_grad(it, args)],
         Kernel::Put(it) => vec![places::put(it, args)],
@@ -243,6 +243,9 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Decompress(it) => vec![pack::decompress(it, args)],
         Kernel::MaskTopk(it) => vec![pack::mask_topk(it, args)],
         Kernel::Sgd(it) => optimizer::sgd(it, args),
+        Kernel::Decay(it) => vec![optimizer::decay(it, args)],
+        Kernel::Accumulate(_) => vec![(&args.flat(0) + &args.flat(1)).into()],
+        Kernel::Descend(_) => vec![(&args.flat(0) - &(&args.flat(1) * args.scalar(2))).into()],
         Kernel::Adam(it) => optimizer::adam(it, args),
         Kernel::SgdRows(it) => rows::sgd_rows(it, args),
         Kernel::AdamRows(it) => rows::adam_rows(it, args),
@@ -250,15 +253,23 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::RowNorm(it) => row_norm::norm(it, args),
         Kernel::RowNormGrad(it) => row_norm::grad(it, args),
         Kernel::RowNormGradFromOutput(it) => row_norm::grad_from_output(it, args),
-        Kernel::ConvTransposeWeightGrad(it) => vec![conv::transpose_weight_grad(it, args)],
+        Kernel::ConvTransposeWeightGrad(it) => vec![onto(it.onto, 2, conv::transpose_weight_grad(it, args), args)],
         Kernel::VolumeConv(it) => vec![volume::conv(it, args)],
         Kernel::VolumeConvInputGrad(it) => vec![volume::input_grad(it, args)],
-        Kernel::VolumeConvWeightGrad(it) => vec![volume::weight_grad(it, args)],
+        Kernel::VolumeConvWeightGrad(it) => vec![onto(it.onto, 2, volume::weight_grad(it, args), args)],
         Kernel::VolumeMaxPool(it) => volume::max(it, args),
         Kernel::VolumeMaxPoolGrad(it) => vec![volume::max_grad(it, args)],
         Kernel::VolumeAvgPool(it) => vec![volume::avg(it, args)],
         Kernel::VolumeAvgPoolGrad(it) => vec![volume::avg_grad(it, args)],
         Kernel::Resize(it) => vec![resize::resize(it, args)],
         Kernel::ResizeGrad(it) => vec![resize::grad(it, args)],
+    }
+}
+
+/// What is made, or, if it is added `onto` the operand at `slot`, the sum.
+fn onto(onto: bool, slot: usize, made: Tensor, args: &Args) -> Tensor {
+    match made {
+        Tensor::Float(made) if onto => (made.flatten().to_owned() + args.flat(slot)).into(),
+        made => made,
     }
 }

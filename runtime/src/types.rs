@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use half::{bf16, f16};
+use razorc_proto::packed;
+pub use razorc_proto::program::r#type::IndexForm;
 use razorc_proto::program::{self as proto, r#type::Kind};
 
 use crate::error::TypeError;
@@ -54,6 +55,8 @@ pub struct Topk {
     pub keep: usize,
     /// Element of the kept values.
     pub values: Kept,
+    /// How it says which elements are kept.
+    pub form: IndexForm,
 }
 
 /// Element of the values that a pruned copy keeps.
@@ -65,6 +68,8 @@ pub enum Kept {
     F16,
     /// Rounded to nearest even.
     Bf16,
+    /// A whole number of scales, -127 to 127, rounded up or down at random. 256 values share a scale.
+    I8,
 }
 
 impl Type {
@@ -112,7 +117,7 @@ impl Type {
             Type::Dense(dtype, _) => self.elements() * dtype.bytes(),
             Type::Bits(_) => self.elements().div_ceil(64) * 8,
             Type::Codes(bits, _) => self.elements().div_ceil(64) * 8 * bits,
-            Type::Topk(topk) => topk.samples * (topk.words() * 8 + topk.keep * topk.values.bytes()),
+            Type::Topk(topk) => topk.samples * (topk.index_bytes() + topk.value_bytes()),
         }
     }
 }
@@ -134,27 +139,34 @@ impl Topk {
         self.dims.iter().product::<usize>() / self.samples
     }
 
-    /// 64-bit words of one sample's bitmap.
-    pub fn words(&self) -> usize {
-        self.n().div_ceil(64)
+    /// Bytes of one sample's index.
+    pub fn index_bytes(&self) -> usize {
+        packed::index_bytes(self.form, self.n() as u64, self.keep as u64).expect("sizes are within bounds") as usize
+    }
+
+    /// Bytes of one sample's values, scales included.
+    pub fn value_bytes(&self) -> usize {
+        packed::value_bytes(self.values.proto(), self.keep as u64).expect("sizes are within bounds") as usize
     }
 }
 
 impl Kept {
-    /// Bytes of one kept value.
+    /// Bytes of one kept value, scales apart.
     pub fn bytes(self) -> usize {
         match self {
             Kept::F32 => 4,
             Kept::F16 | Kept::Bf16 => 2,
+            Kept::I8 => 1,
         }
     }
 
-    /// The value as it comes back from this element.
-    pub fn round(self, value: f32) -> f32 {
+    /// Its name in a program.
+    pub fn proto(self) -> proto::DType {
         match self {
-            Kept::F32 => value,
-            Kept::F16 => f16::from_f32(value).to_f32(),
-            Kept::Bf16 => bf16::from_f32(value).to_f32(),
+            Kept::F32 => proto::DType::F32,
+            Kept::F16 => proto::DType::F16,
+            Kept::Bf16 => proto::DType::Bf16,
+            Kept::I8 => proto::DType::I8,
         }
     }
 }
@@ -190,8 +202,10 @@ fn parse_topk(message: &proto::Type, dims: Vec<usize>) -> Result<Topk, TypeError
         proto::DType::F32 => Kept::F32,
         proto::DType::F16 => Kept::F16,
         proto::DType::Bf16 => Kept::Bf16,
+        proto::DType::I8 => Kept::I8,
         other => return Err(TypeError::DType(other.as_str_name())),
     };
+    let form = IndexForm::try_from(message.form).map_err(|_| TypeError::Form(message.form))?;
     let elements: usize = dims.iter().product();
     let samples = usize::try_from(message.samples)
         .ok()
@@ -201,7 +215,7 @@ fn parse_topk(message: &proto::Type, dims: Vec<usize>) -> Result<Topk, TypeError
         .ok()
         .filter(|it| (1..=elements / samples).contains(it))
         .ok_or(TypeError::Keep(message.keep))?;
-    Ok(Topk { dims, samples, keep, values })
+    Ok(Topk { dims, samples, keep, values, form })
 }
 
 impl fmt::Display for Type {
@@ -214,11 +228,12 @@ impl fmt::Display for Type {
             Type::Codes(bits, dims) => write!(f, "codes<f32{}, bits={bits}>", Dims(dims)),
             Type::Topk(topk) => write!(
                 f,
-                "topk<f32{}, samples={}, keep={}, values={}>",
+                "topk<f32{}, samples={}, keep={}, values={}, form={}>",
                 Dims(&topk.dims),
                 topk.samples,
                 topk.keep,
-                format!("{:?}", topk.values).to_lowercase()
+                topk.values.proto().word(),
+                topk.form.word(),
             ),
         }
     }

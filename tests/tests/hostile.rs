@@ -7,6 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use razorc_compiler::compile;
 use razorc_compiler::options::{BatchNorm, Loss, OptimizerKind, Options};
+use razorc_compiler::types::DType;
 use razorc_fixtures::{DIGITS_MODEL, awkward, cnn, flattened_batch, mlp, mobile};
 use razorc_proto::Model;
 use razorc_proto::onnx::tensor_shape_proto::dimension::Value as Size;
@@ -110,6 +111,7 @@ fn options(random: &mut Random) -> Options {
         7 => (options.razor.ends, options.razor.smooth) = (true, true),
         8 => options.razor.reference = true,
         9 => _ = options.input_shapes.insert("image".into(), vec![2, 3, hostile(random) as u64, 16]),
+        10 => options.razor.values = DType::I8,
         _ => {}
     }
     options

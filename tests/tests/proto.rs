@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use razorc_proto::onnx::tensor_proto::{DataLocation, DataType};
 use razorc_proto::onnx::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
+use razorc_proto::program::r#type::IndexForm;
 use razorc_proto::program::{DType, Program, Resident, Type};
 use razorc_proto::{
     ExternalError, Model, ModelError, TensorData, TensorError, TrainerError, TrainerFile, replace, set_f32,
@@ -215,7 +216,12 @@ fn sizes_follow_from_types() {
     assert_eq!(Type::bits(&[5, 13]).bytes(), Some(16));
     assert_eq!(Type::topk(&[2, 100], 2, 10, DType::F32).bytes(), Some(2 * (2 * 8 + 10 * 4)));
     assert_eq!(Type::topk(&[2, 100], 2, 10, DType::F16).bytes(), Some(2 * (2 * 8 + 10 * 2)));
+    assert_eq!(Type::topk(&[2, 100], 2, 10, DType::I8).bytes(), Some(2 * (2 * 8 + 4 + 10)));
+    // Three low bits: 30 bits of them, and 10 + 13 others.
+    let gaps = |values| Type::topk(&[2, 100], 2, 10, values).with_form(IndexForm::Gaps);
+    assert_eq!(gaps(DType::F16).bytes(), Some(2 * (8 + 8 + 10 * 2)));
     for nonsense in [
+        Type { form: 2, ..gaps(DType::F16) },
         Type::dense(DType::DtypeUnspecified, &[1]),
         Type::dense(DType::F32, &[1 << 62]),
         Type::dense(DType::U8, &[1 << 33, 1 << 33]),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use razorc_compiler::options::{Options, Sparsity};
+use razorc_compiler::types::DType;
 use razorc_compiler::{passes, text, verify::verify};
 
 /// A canonical file is what printing its graph gives, comments apart.
@@ -47,6 +48,7 @@ fn passes_rewrite_text() {
         for word in words {
             match word.split_once('=') {
                 Some(("sparsity", it)) => options.razor.sparsity = it.parse().unwrap(),
+                Some(("values", it)) => options.razor.values = DType::from_word(it).unwrap(),
                 Some(("ends", it)) => options.razor.ends = it == "true",
                 Some(("smooth", it)) => options.razor.smooth = it == "true",
                 Some(("slope_bits", it)) => options.razor.slope_bits = it.parse().unwrap(),
@@ -72,7 +74,8 @@ fn passes_rewrite_text() {
 /// No mutation of a valid text makes the parser or the verifier panic.
 #[test]
 fn mutated_text_never_panics() {
-    let source = read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/text/mlp.razor")));
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/text");
+    let sources = ["mlp.razor", "packed.razor"].map(|it| read(&cases.join(it)));
     let pieces =
         ["%", "{", "}", "[", "]", ",", "-1", "9999999999", "%x", "=", "<-", "\"", "f32", "topk<", "\n", "0", "é"];
     let mut state = 1u64;
@@ -80,7 +83,8 @@ fn mutated_text_never_panics() {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (state >> 33) as usize % n
     };
-    for _ in 0..20_000 {
+    for turn in 0..20_000 {
+        let source = &sources[turn % 2];
         let mut text: Vec<char> = source.chars().collect();
         for _ in 0..1 + random(3) {
             let at = random(text.len());

@@ -25,7 +25,7 @@ pub struct CompileOptions {
     /// Train the fresh classifier alone
     #[arg(long)]
     head_only: bool,
-    /// Decides the fresh classifier and dropout
+    /// Decides the fresh classifier, dropout and rounding to 8 bits
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
@@ -115,7 +115,7 @@ struct RazorOptions {
     /// Another fraction for the saved inputs of weights whose names match; the last match counts
     #[arg(long, value_name = "GLOB=X")]
     sparsity_for: Vec<String>,
-    /// Type of the values that are kept
+    /// Type of the values that are kept; i8 rounds at random to 255 levels, with a scale for 256 values
     #[arg(long, value_enum, default_value_t = Values::F16)]
     values: Values,
     /// Prune the inputs of the first and the last layer too
@@ -133,6 +133,12 @@ struct RazorOptions {
     /// Compute gradients of normalization from its exact input, not from its pruned output
     #[arg(long)]
     exact_norm: bool,
+    /// Save queries, keys and values of attention instead of computing them again
+    #[arg(long)]
+    no_recompute: bool,
+    /// Bits of each element that is saved neither pruned nor needs to be exact, as what attention reads; 0 saves it whole
+    #[arg(long, value_name = "N", default_value = "8", value_parser = ["0", "4", "8"])]
+    rounded_bits: String,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -182,6 +188,7 @@ enum Values {
     F32,
     F16,
     Bf16,
+    I8,
 }
 
 impl CompileOptions {
@@ -288,12 +295,15 @@ impl RazorOptions {
                 Values::F32 => DType::F32,
                 Values::F16 => DType::F16,
                 Values::Bf16 => DType::Bf16,
+                Values::I8 => DType::I8,
             },
             ends: self.prune_ends,
             smooth: self.prune_smooth,
             slope_bits: self.slope_bits.parse().unwrap_or(0),
             reference: self.reference_mask,
             exact_norm: self.exact_norm,
+            recompute: !self.no_recompute,
+            rounded_bits: self.rounded_bits.parse().unwrap_or(8),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Attention in one op: the probabilities are recomputed by tiles in the backward phase and never saved.
 
 use super::rules::{all_floats, broadcast, dims, fail};
-use super::{Batch, Gradient, Lower, OpDef, ShapeError, nothing};
+use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
 use crate::autodiff::Vjp;
 use crate::import::rules;
 use crate::types::Type;
@@ -24,14 +24,17 @@ pub const OPS: &[OpDef] = &[
         writes: nothing,
         lower: Lower::Instruction,
     },
-    OpDef::made("attention_grad", &["dq", "dk", "dv"], |operands, _| {
-        all_floats(operands, 5, 6)?;
-        let forward = [&operands[1..4], &operands[5..]].concat();
-        let (y, lse) = sizes(&forward)?;
-        dims(&operands[0], &y, "dy")?;
-        dims(&operands[4], &lse, "lse")?;
-        Ok(operands[1..4].to_vec())
-    }),
+    OpDef {
+        estimates: &[(1, Estimate::Rounded), (2, Estimate::Rounded), (3, Estimate::Rounded)],
+        ..OpDef::made("attention_grad", &["dq", "dk", "dv"], |operands, _| {
+            all_floats(operands, 5, 6)?;
+            let forward = [&operands[1..4], &operands[5..]].concat();
+            let (y, lse) = sizes(&forward)?;
+            dims(&operands[0], &y, "dy")?;
+            dims(&operands[4], &lse, "lse")?;
+            Ok(operands[1..4].to_vec())
+        })
+    },
 ];
 
 /// Axes of y and of the log-sum-exp of its rows, from those of q, k, v and the mask.

@@ -1,7 +1,7 @@
 //! Convolutions over any number of spatial axes, and their transposes.
 
-use super::rules::{all_floats, dims, fail, shaped, sizes};
-use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
+use super::rules::{all_floats, dims, fail, shaped, sizes, sum, unpacked};
+use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing, third};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::import::rules;
@@ -24,12 +24,16 @@ pub const OPS: &[OpDef] = &[
     OpDef::made("conv_input_grad", &["dx"], input_grad),
     OpDef {
         estimates: &[(1, Estimate::Safe)],
+        writes: third,
         ..OpDef::made("conv_weight_grad", &["dw"], |operands, attrs| {
-            all_floats(operands, 2, 2)?;
-            let dw = shaped(attrs)?;
-            let y = conv(&[operands[1].clone(), dw[0].clone()], attrs)?;
-            dims(&operands[0], y[0].dims(), "dy")?;
-            Ok(dw)
+            sum(operands, 2, |operands| {
+                let operands = &packed_planes(operands);
+                all_floats(operands, 2, 2)?;
+                let dw = shaped(attrs)?;
+                let y = conv(&[operands[1].clone(), dw[0].clone()], attrs)?;
+                dims(&operands[0], y[0].dims(), "dy")?;
+                Ok(dw)
+            })
         })
     },
     OpDef {
@@ -47,12 +51,15 @@ pub const OPS: &[OpDef] = &[
     },
     OpDef {
         estimates: &[(1, Estimate::Safe)],
+        writes: third,
         ..OpDef::made("conv_transpose_weight_grad", &["dw"], |operands, attrs| {
-            all_floats(operands, 2, 2)?;
-            let dw = shaped(attrs)?;
-            let x = conv(&[operands[0].clone(), dw[0].clone()], attrs)?;
-            dims(&operands[1], x[0].dims(), "x")?;
-            Ok(dw)
+            sum(operands, 2, |operands| {
+                all_floats(operands, 2, 2)?;
+                let dw = shaped(attrs)?;
+                let x = conv(&[operands[0].clone(), dw[0].clone()], attrs)?;
+                dims(&operands[1], x[0].dims(), "x")?;
+                Ok(dw)
+            })
         })
     },
 ];
@@ -141,4 +148,10 @@ pub fn window(input: &[u64], kernel: &[u64], attrs: &Attrs, ceil: bool) -> Resul
             Ok(steps + 1 + u64::from(extra))
         })
         .collect()
+}
+
+/// Types with x as if it were not packed: images, and signals with one spatial axis, are read as they are saved.
+fn packed_planes(operands: &[Type]) -> Vec<Type> {
+    let images = operands.get(1).is_some_and(|it| it.rank() <= 4);
+    unpacked(operands, if images { &[1] } else { &[] })
 }

@@ -1,7 +1,7 @@
 //! Arithmetic with numpy broadcasting.
 
 use super::rules::{alike, all_floats, broadcast, fail, same};
-use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
+use super::{Batch, Estimate, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::import::rules;
@@ -26,15 +26,18 @@ pub const OPS: &[OpDef] = &[
             at.grad_reduced(1, negative);
         }
     }),
-    arithmetic("mul", &[("Mul", rules::mul)], |at| {
-        let (dy, a, b) = (at.cotangent(0), at.operand(0), at.operand(1));
-        for (slot, other) in [(0, b), (1, a)] {
-            if at.wants(slot) {
-                let full = at.emit("mul", &[dy, other], Attrs::new(), slot);
-                at.grad_reduced(slot, full);
+    OpDef {
+        estimates: &[(0, Estimate::Rounded), (1, Estimate::Rounded)],
+        ..arithmetic("mul", &[("Mul", rules::mul)], |at| {
+            let (dy, a, b) = (at.cotangent(0), at.operand(0), at.operand(1));
+            for (slot, other) in [(0, b), (1, a)] {
+                if at.wants(slot) {
+                    let full = at.emit("mul", &[dy, other], Attrs::new(), slot);
+                    at.grad_reduced(slot, full);
+                }
             }
-        }
-    }),
+        })
+    },
     arithmetic("div", &[("Div", rules::div)], |at| {
         let (dy, b, y) = (at.cotangent(0), at.operand(1), at.result(0));
         let quotient = at.emit("div", &[dy, b], Attrs::new(), 0);

@@ -1,7 +1,7 @@
 //! Moving elements to and from places that indices say.
 
-use super::rules::{alike, arity, dims, fail, floats, is_i64, shaped};
-use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
+use super::rules::{alike, arity, dims, fail, floats, is_i64, shaped, sum};
+use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing, third};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::import::rules;
@@ -30,13 +30,18 @@ pub const OPS: &[OpDef] = &[
         writes: nothing,
         lower: Lower::Instruction,
     },
-    OpDef::made("gather_grad", &["dx"], |operands, attrs| {
-        arity(operands, 2, 2)?;
-        floats(operands, &[0])?;
-        let dx = shaped(attrs)?;
-        dims(&operands[0], &gathered(dx[0].dims(), &operands[1], attrs)?, "dy")?;
-        Ok(dx)
-    }),
+    OpDef {
+        writes: third,
+        ..OpDef::made("gather_grad", &["dx"], |operands, attrs| {
+            sum(operands, 2, |operands| {
+                arity(operands, 2, 2)?;
+                floats(operands, &[0])?;
+                let dx = shaped(attrs)?;
+                dims(&operands[0], &gathered(dx[0].dims(), &operands[1], attrs)?, "dy")?;
+                Ok(dx)
+            })
+        })
+    },
     OpDef {
         gradient: Gradient::Rule(|at| {
             if at.wants(0) {

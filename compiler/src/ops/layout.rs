@@ -122,10 +122,14 @@ fn slice_attrs(starts: &[i64], shape: &[u64]) -> Attrs {
 
 fn reshape(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     arity(operands, 1, 1)?;
-    let Type::Dense { dtype, .. } = operands[0] else {
-        return fail("needs a dense operand");
+    let shape = sizes(attrs, "shape")?;
+    let y = match &operands[0] {
+        Type::Dense { dtype, .. } => Type::dense(*dtype, &shape),
+        packed => match packed.viewed(&shape) {
+            Some(it) => it,
+            None => return fail(format!("{packed} has no view of {shape:?}")),
+        },
     };
-    let y = Type::dense(dtype, &sizes(attrs, "shape")?);
     if y.elements() != operands[0].elements() {
         return fail(format!("{} cannot become {y}", operands[0]));
     }

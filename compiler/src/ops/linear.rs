@@ -1,7 +1,7 @@
 //! `y = x · w + b` and products of two activations.
 
-use super::rules::{all_floats, broadcast, dims, fail};
-use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing};
+use super::rules::{all_floats, broadcast, dims, fail, sum, unpacked};
+use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing, third};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
 use crate::graph::Value;
@@ -22,14 +22,20 @@ pub const OPS: &[OpDef] = &[
         shape: linear,
         gradient: Gradient::Rule(linear_vjp),
         weight: Some(1),
-        estimates: &[],
+        estimates: &[(0, Estimate::Rounded)],
         batch: Batch::Keeps,
         reuses: &[],
         writes: nothing,
         lower: Lower::Instruction,
     },
     OpDef::made("linear_input_grad", &["dx"], linear_input_grad),
-    OpDef { estimates: &[(1, Estimate::Safe)], ..OpDef::made("linear_weight_grad", &["dw"], linear_weight_grad) },
+    OpDef {
+        estimates: &[(1, Estimate::Safe)],
+        writes: third,
+        ..OpDef::made("linear_weight_grad", &["dw"], |operands, attrs| {
+            sum(operands, 2, |operands| linear_weight_grad(operands, attrs))
+        })
+    },
     OpDef {
         name: "matmul",
         results: &["y"],
@@ -93,6 +99,7 @@ fn linear_input_grad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, Shap
 }
 
 fn linear_weight_grad(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    let operands = &unpacked(operands, &[1]);
     all_floats(operands, 2, 2)?;
     let (Some((n, rows)), Some((k, x_rows))) = (operands[0].dims().split_last(), operands[1].dims().split_last())
     else {

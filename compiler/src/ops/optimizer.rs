@@ -10,6 +10,10 @@ pub const OPS: &[OpDef] = &[
         writes: |operands| if operands == 4 { &[0, 2] } else { &[0] },
         ..OpDef::made("sgd", &[], |operands, _| like_weight(operands, 3, 4, 1))
     },
+    // The same in three: w, m; then for each part of the gradient g, m; then w, m, lr.
+    OpDef { writes: |_| &[1], ..OpDef::made("decay", &[], |operands, _| like_weight(operands, 2, 2, 0)) },
+    OpDef { writes: |_| &[1], ..OpDef::made("accumulate", &[], |operands, _| like_weight(operands, 2, 2, 0)) },
+    OpDef { writes: |_| &[0], ..OpDef::made("descend", &[], |operands, _| like_weight(operands, 3, 3, 1)) },
     // w, g, m, v, lr, step
     OpDef { writes: |_| &[0, 2, 3], ..OpDef::made("adam", &[], |operands, _| like_weight(operands, 6, 6, 2)) },
     OpDef { writes: |_| &[0, 2, 3], ..OpDef::made("adamw", &[], |operands, _| like_weight(operands, 6, 6, 2)) },

@@ -2,11 +2,12 @@
 
 use super::rules::{all_floats, arity, fail, floats, same};
 use super::{OpDef, ShapeError};
-use crate::attrs::Attrs;
-use crate::types::{DType, Type};
+use crate::attrs::{Attr, Attrs};
+use crate::types::{DType, IndexForm, Type};
 
 pub const OPS: &[OpDef] = &[
-    // The `keep` largest magnitudes of each sample, ties to the lowest index.
+    // The `keep` largest magnitudes of each sample, ties to the lowest index. Values of i8 are rounded up or down at
+    // random, by a seed and the number of the step, the second operand.
     OpDef::made("compress", &["topk"], compress),
     // Zeros where nothing was kept.
     OpDef::made("decompress", &["hat"], |operands, _| {
@@ -57,7 +58,8 @@ fn slope(attrs: &Attrs, bits: i64) -> Result<(), ShapeError> {
 }
 
 fn compress(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
-    all_floats(operands, 1, 1)?;
+    arity(operands, 1, 2)?;
+    floats(operands, &[0])?;
     let dims = operands[0].dims().to_vec();
     let samples = u64::try_from(attrs.int_or("samples", 0)).unwrap_or(0);
     let keep = u64::try_from(attrs.int_or("keep", 0)).unwrap_or(0);
@@ -66,8 +68,17 @@ fn compress(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
         return fail(format!("cannot keep {keep} of each of {samples} samples of {dims:?}"));
     }
     let values = attrs.word("values").and_then(DType::from_word);
-    let Some(values @ (DType::F32 | DType::F16 | DType::Bf16)) = values else {
-        return fail("values must be f32, f16 or bf16");
+    let Some(values @ (DType::F32 | DType::F16 | DType::Bf16 | DType::I8)) = values else {
+        return fail("values must be f32, f16, bf16 or i8");
     };
-    Ok(vec![Type::TopK { dims, samples, keep, values }])
+    match (values, attrs.get("seed"), operands.get(1)) {
+        (DType::I8, Some(Attr::Int(_)), None) => {}
+        (DType::I8, Some(Attr::Int(_)), Some(step)) if *step == Type::f32(&[]) => {}
+        (DType::I8, ..) => return fail("i8 values need the seed of their rounding, and no operand but x and the step"),
+        (_, None, None) => {}
+        _ => return fail("only i8 values have a seed and a step"),
+    }
+    let form = attrs.word("form").unwrap_or(IndexForm::Bitmap.word());
+    let Some(form) = IndexForm::from_word(form) else { return fail("the form must be bitmap or gaps") };
+    Ok(vec![Type::TopK { dims, samples, keep, values, form }])
 }

@@ -1,6 +1,6 @@
 //! Sums and means, and their inverse, expansion.
 
-use super::rules::{alike, all_floats, broadcast, dims, fail, shaped, sizes};
+use super::rules::{alike, all_floats, broadcast, dims, fail, shaped, sizes, sum};
 use super::{Batch, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -43,15 +43,20 @@ pub const OPS: &[OpDef] = &[
         writes: nothing,
         lower: Lower::Instruction,
     },
-    OpDef::made("reduce_to", &["y"], |operands, attrs| {
-        all_floats(operands, 1, 1)?;
-        let y = shaped(attrs)?;
-        if y[0].rank() > operands[0].rank() {
-            return fail("the result cannot have more axes");
-        }
-        dims(&operands[0], &broadcast(operands[0].dims(), y[0].dims())?, "the broadcast result")?;
-        Ok(y)
-    }),
+    OpDef {
+        writes: |operands| if operands == 2 { &[1] } else { &[] },
+        ..OpDef::made("reduce_to", &["y"], |operands, attrs| {
+            sum(operands, 1, |operands| {
+                all_floats(operands, 1, 1)?;
+                let y = shaped(attrs)?;
+                if y[0].rank() > operands[0].rank() {
+                    return fail("the result cannot have more axes");
+                }
+                dims(&operands[0], &broadcast(operands[0].dims(), y[0].dims())?, "the broadcast result")?;
+                Ok(y)
+            })
+        })
+    },
 ];
 
 const SUMS: Import = &[

@@ -3,7 +3,7 @@
 //! Each op has two gradients. The one that differentiation emits reads the exact input. The other one reads the output,
 //! which the next layer saves anyway, and may do so in its pruned copy: a pass puts it in the first one's place.
 
-use super::rules::{all_floats, dims, fail};
+use super::rules::{all_floats, dims, fail, unpacked};
 use super::{Batch, Estimate, Gradient, Import, Lower, OpDef, ShapeError, nothing};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -31,7 +31,7 @@ pub const OPS: &[OpDef] = &[
         estimates: &[(1, Estimate::Safe)],
         reuses: &[0],
         ..OpDef::made("layer_norm_grad_from_output", &["dx", "dscale", "dbias"], |operands, _| {
-            grad_shape(operands, 1, 2, 2)
+            grad_shape(&unpacked(operands, &[1]), 1, 2, 2)
         })
     },
     norm(
@@ -52,7 +52,9 @@ pub const OPS: &[OpDef] = &[
     OpDef {
         estimates: &[(1, Estimate::Safe)],
         reuses: &[0],
-        ..OpDef::made("rms_norm_grad_from_output", &["dx", "dscale"], |operands, _| grad_shape(operands, 1, 1, 1))
+        ..OpDef::made("rms_norm_grad_from_output", &["dx", "dscale"], |operands, _| {
+            grad_shape(&unpacked(operands, &[1]), 1, 1, 1)
+        })
     },
 ];
 

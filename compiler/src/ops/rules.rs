@@ -38,6 +38,15 @@ pub fn all_floats(operands: &[Type], least: usize, most: usize) -> Result<(), Sh
     floats(operands, &slots)
 }
 
+/// The operands' types, those in `slots` as if they were not packed: the op reads their elements however they are saved.
+pub fn unpacked(operands: &[Type], slots: &[usize]) -> Vec<Type> {
+    let dense = |(slot, ty): (usize, &Type)| match slots.contains(&slot) && ty.is_packed() {
+        true => Type::f32(ty.dims()),
+        false => ty.clone(),
+    };
+    operands.iter().enumerate().map(dense).collect()
+}
+
 /// Checks the number of operands, all dense and of one element type; returns it.
 pub fn alike(operands: &[Type], least: usize, most: usize) -> Result<DType, ShapeError> {
     arity(operands, least, most)?;
@@ -115,4 +124,21 @@ pub fn broadcast(a: &[u64], b: &[u64]) -> Result<Vec<u64>, ShapeError> {
 /// Whether an operand is a dense i64 tensor.
 pub fn is_i64(operand: &Type) -> bool {
     matches!(operand, Type::Dense { dtype: DType::I64, .. })
+}
+
+/// Results of a sum that `made` tells from its `count` operands. With one more operand, of the result's type, there are
+/// none: the sum is added onto that.
+pub fn sum(
+    operands: &[Type],
+    count: usize,
+    made: impl Fn(&[Type]) -> Result<Vec<Type>, ShapeError>,
+) -> Result<Vec<Type>, ShapeError> {
+    arity(operands, count, count + 1)?;
+    let (operands, onto) = operands.split_at(count);
+    let made = made(operands)?;
+    match onto {
+        [] => Ok(made),
+        _ if made == onto => Ok(vec![]),
+        _ => fail(format!("{} cannot take in what is {}", onto[0], made[0])),
+    }
 }

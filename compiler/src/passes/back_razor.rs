@@ -8,13 +8,15 @@ use std::collections::HashSet;
 use std::fmt;
 
 use globset::{Glob, GlobMatcher};
+use razorc_proto::packed;
 
 use super::samples;
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Estimate, Lower};
 use crate::options::{Razor, Sparsity};
-use crate::types::Type;
+use crate::step;
+use crate::types::{DType, IndexForm, Type};
 
 /// What became of a saved tensor, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,10 +72,14 @@ impl fmt::Display for Whole {
 }
 
 /// Replaces saved tensors by pruned copies where that is allowed and smaller.
-pub fn run(graph: &mut Graph, razor: &Razor, batch: u64) {
+///
+/// The seed decides how values of i8 are rounded.
+pub fn run(graph: &mut Graph, razor: &Razor, batch: u64, seed: u64) {
     for (saved, outcome) in outcomes(graph, razor, batch) {
-        if let Ok(sparsity) = outcome {
-            prune(graph, saved, sparsity, razor, batch);
+        match outcome {
+            Ok(sparsity) if razor.reference => mask(graph, saved, sparsity, razor, batch),
+            Ok(sparsity) => prune(graph, saved, sparsity, razor, batch, seed),
+            Err(_) => {}
         }
     }
 }
@@ -202,6 +208,7 @@ fn accepts_estimate(graph: &Graph, value: Value, razor: &Razor) -> bool {
 fn takes_estimate(graph: &Graph, reader: NodeId, slot: usize, razor: &Razor) -> bool {
     graph.node(reader).op.estimate(slot).is_some_and(|it| match it {
         Estimate::Safe => true,
+        Estimate::Rounded => false,
         Estimate::Forced | Estimate::Slope(_) => razor.smooth,
         Estimate::Published => razor.smooth || razor.reference,
     })
@@ -256,45 +263,74 @@ fn sparsity_of(
     asked.min().unwrap_or(razor.sparsity)
 }
 
+/// The type of the copy, with the smaller form of its index.
 fn packed(graph: &Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64) -> Type {
     let ty = graph.ty(saved);
-    let keep = sparsity.keep(ty.elements() / batch);
-    Type::TopK { dims: ty.dims().to_vec(), samples: batch, keep, values: razor.values }
+    let n = ty.elements() / batch;
+    let keep = sparsity.keep(n);
+    let form = packed::smaller_form(n, keep);
+    Type::TopK { dims: ty.dims().to_vec(), samples: batch, keep, values: razor.values, form }
 }
 
-fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64) {
+fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64, seed: u64) {
+    let Some(first) = first_backward(graph, saved) else { return };
+    let Type::TopK { keep, form, .. } = packed(graph, saved, sparsity, razor, batch) else { return };
     let name = graph.name(saved).to_string();
+    let mut attrs = Attrs::new()
+        .with("samples", batch as i64)
+        .with("keep", keep as i64)
+        .with("values", razor.values.to_string().as_str());
+    if form != IndexForm::Bitmap {
+        attrs = attrs.with("form", form.word());
+    }
+    let mut operands = vec![saved];
+    if razor.values == DType::I8 {
+        attrs = attrs.with("seed", seed_of(&name, seed));
+        operands.push(step::scalar_step(graph));
+    }
     let last = last_forward(graph, saved);
-    let is_backward = |graph: &Graph, it| graph.node(it).phase == Phase::Backward;
-    let Some(first) = graph.readers(saved).into_iter().map(|it| it.0).find(|&it| is_backward(graph, it)) else {
+    let copy = append(graph, Phase::Forward, "compress", &operands, attrs, &format!("{name}.topk"));
+    settle(graph, copy.node, saved, last);
+    let hat = append(graph, Phase::Backward, "decompress", &[copy], Attrs::new(), &format!("{name}.hat"));
+    graph.move_before(hat.node, first);
+    graph.redirect(saved, hat, |graph, it| reads_estimate(graph, it, saved, razor));
+}
+
+/// By the published rule nothing is packed.
+fn mask(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64) {
+    if first_backward(graph, saved).is_none() {
         return;
-    };
-    let estimate = if razor.reference {
-        let attrs = Attrs::new().with("sparsity_ppm", i64::from(sparsity.ppm())).with("samples", batch as i64);
-        append(graph, Phase::Forward, "mask_topk", saved, attrs, &format!("{name}.hat"))
-    } else {
-        let keep = sparsity.keep(graph.ty(saved).elements() / batch);
-        let attrs = Attrs::new()
-            .with("samples", batch as i64)
-            .with("keep", keep as i64)
-            .with("values", razor.values.to_string().as_str());
-        append(graph, Phase::Forward, "compress", saved, attrs, &format!("{name}.topk"))
-    };
+    }
+    let name = format!("{}.hat", graph.name(saved));
+    let last = last_forward(graph, saved);
+    let attrs = Attrs::new().with("sparsity_ppm", i64::from(sparsity.ppm())).with("samples", batch as i64);
+    let hat = append(graph, Phase::Forward, "mask_topk", &[saved], attrs, &name);
+    settle(graph, hat.node, saved, last);
+    graph.redirect(saved, hat, |graph, it| reads_estimate(graph, it, saved, razor));
+}
+
+/// Another seed for every value, the same on every machine and in every version (FNV-1a).
+fn seed_of(name: &str, seed: u64) -> i64 {
+    let hash =
+        name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    ((hash ^ seed) & i64::MAX as u64) as i64
+}
+
+fn first_backward(graph: &Graph, saved: Value) -> Option<NodeId> {
+    graph.readers(saved).into_iter().map(|it| it.0).find(|it| graph.node(*it).phase == Phase::Backward)
+}
+
+/// Puts a node of the forward phase that reads `saved`, or a view of it, directly before its last reader there, which can
+/// then take over its bytes. Several nodes keep the order in which they are put.
+pub(super) fn settle(graph: &mut Graph, node: NodeId, saved: Value, last: Option<NodeId>) {
     match last {
-        Some(last) => graph.move_after(estimate.node, last),
+        Some(last) if last != saved.node => graph.move_before(node, last),
+        Some(_) => graph.move_after(node, graph.operands(node)[0].node),
         None => {
             let head = graph.phase(Phase::Forward).next();
-            head.into_iter().for_each(|it| graph.move_before(estimate.node, it));
+            head.into_iter().for_each(|it| graph.move_before(node, it));
         }
     }
-    let hat = if razor.reference {
-        estimate
-    } else {
-        let hat = append(graph, Phase::Backward, "decompress", estimate, Attrs::new(), &format!("{name}.hat"));
-        graph.move_before(hat.node, first);
-        hat
-    };
-    graph.redirect(saved, hat, |graph, it| reads_estimate(graph, it, saved, razor));
 }
 
 /// The forward node after which nobody in that phase needs the value or a view of it; none for an unread input.
@@ -304,8 +340,8 @@ pub(super) fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
     own.into_iter().chain(later).max_by_key(|&it| graph.position(it))
 }
 
-fn append(graph: &mut Graph, phase: Phase, op: &str, operand: Value, attrs: Attrs, name: &str) -> Value {
+fn append(graph: &mut Graph, phase: Phase, op: &str, operands: &[Value], attrs: Attrs, name: &str) -> Value {
     let node =
-        graph.add(phase, ops::get(op), &[operand], attrs, name).unwrap_or_else(|e| panic!("{op} makes {name}: {e}"));
+        graph.add(phase, ops::get(op), operands, attrs, name).unwrap_or_else(|e| panic!("{op} makes {name}: {e}"));
     Value { node, result: 0 }
 }

@@ -3,7 +3,7 @@
 //! Pruning that tensor destroys gradients; rounding the slope to eight levels does not. By the published rule the
 //! tensor is saved whole, rounded to 16 bits where its activation is GELU.
 
-use super::back_razor::{Decision, Saved, last_forward};
+use super::back_razor::{Decision, Saved, last_forward, settle};
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Estimate, Lower, Slope};
@@ -79,14 +79,15 @@ fn can_code(graph: &Graph, readings: &[Reading], bits: u64) -> bool {
 /// Makes the backward phase read codes, one copy for equal slopes.
 fn code(graph: &mut Graph, saved: Value, readings: &[Reading], bits: u64) {
     let name = format!("{}.codes", graph.name(saved));
+    let last = last_forward(graph, saved);
     let mut made: Vec<(Attrs, Vec<u64>, Value)> = vec![];
     for reading in readings {
         let (dy, x) = (graph.operands(reading.grad)[0], graph.operands(reading.grad)[1]);
         let (attrs, dims) = (with_bits(graph, reading, bits), graph.ty(x).dims().to_vec());
         let found = made.iter().find(|it| it.0 == attrs && it.1 == dims).map(|it| it.2);
         let codes = found.unwrap_or_else(|| {
-            let x = view_in_forward(graph, saved, &reading.views);
-            append(graph, saved, "slope_codes", x, attrs.clone(), &name)
+            let x = view_in_forward(graph, saved, last, &reading.views);
+            append(graph, saved, last, "slope_codes", x, attrs.clone(), &name)
         });
         made.push((attrs, dims, codes));
         let attrs = attrs_of(graph, reading);
@@ -105,28 +106,34 @@ fn code(graph: &mut Graph, saved: Value, readings: &[Reading], bits: u64) {
 /// Makes the backward phase read the tensor rounded to 16 bits.
 fn round(graph: &mut Graph, saved: Value) {
     let name = format!("{}.hat", graph.name(saved));
-    let hat = append(graph, saved, "round_f16", saved, Attrs::new(), &name);
+    let last = last_forward(graph, saved);
+    let hat = append(graph, saved, last, "round_f16", saved, Attrs::new(), &name);
     graph.redirect(saved, hat, |graph, it| graph.node(it).phase == Phase::Backward);
 }
 
 /// The saved tensor seen in the forward phase as the backward phase sees it.
-fn view_in_forward(graph: &mut Graph, saved: Value, views: &[NodeId]) -> Value {
+fn view_in_forward(graph: &mut Graph, saved: Value, last: Option<NodeId>, views: &[NodeId]) -> Value {
     views.iter().fold(saved, |x, &view| {
         let (op, attrs) = (graph.node(view).op, graph.node(view).attrs.clone());
         let name = graph.name(Value { node: view, result: 0 }).to_string();
-        append(graph, saved, op.name, x, attrs, &name)
+        append(graph, saved, last, op.name, x, attrs, &name)
     })
 }
 
-/// Adds a node to the forward phase, after the last one that reads the saved tensor.
-fn append(graph: &mut Graph, saved: Value, op: &str, operand: Value, attrs: Attrs, name: &str) -> Value {
-    let last = last_forward(graph, saved);
+/// Adds a node to the forward phase, where the saved tensor is about to be read for the last time.
+fn append(
+    graph: &mut Graph,
+    saved: Value,
+    last: Option<NodeId>,
+    op: &str,
+    operand: Value,
+    attrs: Attrs,
+    name: &str,
+) -> Value {
     let node = graph
         .add(Phase::Forward, ops::get(op), &[operand], attrs, name)
         .unwrap_or_else(|e| panic!("{op} makes {name}: {e}"));
-    if let Some(last) = last {
-        graph.move_after(node, last);
-    }
+    settle(graph, node, saved, last);
     Value { node, result: 0 }
 }
 

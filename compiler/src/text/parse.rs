@@ -7,7 +7,7 @@ use super::lex::{Token, lex};
 use crate::attrs::{Attr, Attrs};
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops;
-use crate::types::{DType, Type};
+use crate::types::{DType, IndexForm, Type};
 
 /// A graph and the lines that its nodes stand on.
 pub struct Parsed {
@@ -222,8 +222,19 @@ impl Parser {
         self.punct("=")?;
         let word = self.word()?;
         let values = self.dtype(&word)?;
+        let form = if self.eat(",") { self.form()? } else { IndexForm::Bitmap };
         self.punct(">")?;
-        Ok(Type::TopK { dims, samples, keep, values })
+        Ok(Type::TopK { dims, samples, keep, values, form })
+    }
+
+    fn form(&mut self) -> Result1<IndexForm> {
+        self.keyword("form")?;
+        self.punct("=")?;
+        let word = self.word()?;
+        match IndexForm::from_word(&word) {
+            Some(form) => Ok(form),
+            None => self.expected_back("`bitmap` or `gaps`"),
+        }
     }
 
     fn field(&mut self, name: &str) -> Result1<u64> {

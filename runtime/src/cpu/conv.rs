@@ -4,11 +4,13 @@ use crate::cpu::depthwise;
 use crate::cpu::gemm::axis::Axis;
 use crate::cpu::gemm::matrix::Matrix;
 use crate::cpu::gemm::{self, Bias, Gemm, Target};
+use crate::cpu::sparse::{self, Kept};
 use crate::cpu::window::{all_reached, phases};
 use crate::kernels::conv::Conv;
 use crate::pool::{Disjoint, Team};
 use gather::{ByTap, ByWindow, Windows};
 
+mod expand;
 mod gather;
 
 /// Bytes of scratch that a thread needs for this convolution and its gradients; with 1 MiB they run fastest.
@@ -85,7 +87,7 @@ pub fn conv_input_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], w: &[f32], dx: 
     }
 }
 
-/// Gradient with respect to w.
+/// Gradient with respect to w, or that added onto `dw`.
 pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw: &mut [f32]) {
     let conv = &conv.flat();
     if depthwise::fits(conv) {
@@ -105,9 +107,31 @@ pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw:
             a: Matrix { data: dy, lines: Axis::flat(size.out), ks: Axis::pairs(size.out, conv.o * size.out, 1) },
             b: ByTap(windows),
             c: Target { out: &dw, start: group * m * n, row: n, cols: Axis::flat(1) },
-            bias: Bias::None,
+            bias: if conv.onto { Bias::Itself } else { Bias::None },
         }
     });
+}
+
+/// Adds the gradient with respect to w to dw, of x only what was kept.
+pub fn conv_weight_grad_kept(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Kept, dw: &mut [f32]) {
+    if depthwise::fits(conv) {
+        return depthwise::conv_weight_grad_kept(team, conv, dy, kept, dw);
+    }
+    // Where more is kept, products with zeros take less time than going around them.
+    let few = 2 * kept.count(0, 0..kept.len()) <= kept.len();
+    match few && sparse::conv::fits(conv) {
+        true => sparse::conv::weight_grad(team, conv, dy, kept, dw),
+        false => expand::weight_grad(team, &conv.flat(), dy, kept, dw),
+    }
+}
+
+/// Elements of scratch that the gradient from kept elements needs.
+pub fn kept_scratch(conv: &Conv) -> usize {
+    match depthwise::fits(conv) {
+        true => depthwise::kept_scratch(conv),
+        false if sparse::conv::fits(conv) => sparse::conv::scratch(conv).max(expand::scratch(conv)),
+        false => expand::scratch(conv),
+    }
 }
 
 /// Sizes of one group.

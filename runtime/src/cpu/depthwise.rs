@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use crate::cpu::gemm::matrix::copy;
+use crate::cpu::sparse::Kept;
 use crate::cpu::window::{Phase, Window, all_reached, phases};
 use crate::kernels::conv::Conv;
 use crate::pool::{Disjoint, Team};
@@ -59,7 +60,7 @@ pub fn conv_input_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], w: &[f32], dx: 
     });
 }
 
-/// Gradient with respect to w: one task for each channel goes through all samples.
+/// Gradient with respect to w, or that added onto `dw`: one task for each channel goes through all samples.
 pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw: &mut [f32]) {
     let (taps, input, out) = sizes(conv);
     let dw = Disjoint::new(dw);
@@ -74,9 +75,41 @@ pub fn conv_weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], x: &[f32], dw:
                 let (x, dy) = (&x[plane * input..][..input], &dy[plane * out..][..out]);
                 add_products(x, dy, conv.ow, block, group * TAPS, sums, room);
             });
-            dw.iter_mut().zip(sums).for_each(|(dw, lanes)| *dw = stretch::total(lanes));
+            for (dw, lanes) in dw.iter_mut().zip(sums) {
+                let before = if conv.onto { *dw } else { 0.0 };
+                *dw = before + stretch::total(lanes);
+            }
         }
     });
+}
+
+/// Adds the gradient with respect to w to dw, of x only what was kept: one plane at a time is expanded.
+pub fn conv_weight_grad_kept(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Kept, dw: &mut [f32]) {
+    let (taps, input, out) = sizes(conv);
+    let dw = Disjoint::new(dw);
+    let blocks = Blocks::new([conv.rows(), conv.cols()], team.scratch_len() - input);
+    team.run(conv.c, |channel, scratch| {
+        // SAFETY: every task has its own channel.
+        let dw = unsafe { dw.chunk(channel, taps) };
+        let (x, scratch) = scratch.split_at_mut(input);
+        for (group, dw) in dw.chunks_mut(TAPS).enumerate() {
+            let mut lanes = [[0.0; STEP]; TAPS];
+            let sums = &mut lanes[..dw.len()];
+            for sample in 0..conv.n {
+                kept.read(sample, channel * input..(channel + 1) * input, x);
+                let plane = sample * conv.c + channel;
+                blocks.each(std::iter::once(plane), scratch, |plane, block, room| {
+                    add_products(x, &dy[plane * out..][..out], conv.ow, block, group * TAPS, sums, room);
+                });
+            }
+            dw.iter_mut().zip(sums).for_each(|(dw, lanes)| *dw += stretch::total(lanes));
+        }
+    });
+}
+
+/// Elements of scratch that the gradient from kept elements needs. With more, blocks are larger.
+pub fn kept_scratch(conv: &Conv) -> usize {
+    conv.ih * conv.iw + 12 * 1024
 }
 
 /// Calls `task` for some planes at a time, few enough that there is work to share out.

@@ -170,10 +170,16 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
             scalars(step, cross_entropy::correct(pool, it, [x(0), x(2)], step.operand(1)));
         }
         Kernel::Correct(_) => scalars(step, loss::correct_threshold(pool, operands(step))),
-        Kernel::Compress(it) => pack::compress(pool, it, x(0), step.result(0)),
+        Kernel::Compress(it) => {
+            let number = if it.step { x(1)[0] } else { 0.0 };
+            pack::compress(pool, it, x(0), number, step.result(0));
+        }
         Kernel::Decompress(it) => pack::decompress(pool, it, step.operand(0), y()),
         Kernel::MaskTopk(it) => topk::mask_topk(pool, it, x(0), y()),
         Kernel::Sgd(it) => sgd(pool, it, step),
+        Kernel::Decay(it) => optimizer::decay(pool, it, x(0), y()),
+        Kernel::Accumulate(_) => optimizer::accumulate(pool, x(0), y()),
+        Kernel::Descend(_) => optimizer::descend(pool, y(), x(1), x(2)[0]),
         Kernel::Adam(it) => adam(pool, it, step),
         Kernel::SgdRows(it) => {
             let m = if 0.0 < it.sgd.momentum { step.result(1) } else { &mut [] };

@@ -13,7 +13,7 @@ pub mod axis;
 pub mod four;
 pub mod matrix;
 mod micro;
-mod transpose;
+pub mod transpose;
 
 use axis::Axis;
 
@@ -26,7 +26,7 @@ pub const SCRATCH: usize = 64 * 1024;
 /// Elements of scratch with which [`Gemm::alone`] can run.
 pub const PANELS: usize = DEPTH * (WIDEST + 8);
 
-/// `c[m, n] = a[m, k] b[k, n] + bias`.
+/// `c[m, n] = a[m, k] b[k, n] + bias`, where the bias may be what C is already.
 pub struct Gemm<'a, A, B> {
     /// Rows of A and C.
     pub m: usize,
@@ -69,6 +69,8 @@ pub struct Target<'a> {
 pub enum Bias<'a> {
     /// Zero.
     None,
+    /// What C is already.
+    Itself,
     /// One value for each row.
     Rows(&'a [f32]),
     /// One value for each column.
@@ -117,9 +119,12 @@ fn long<A: Factor, B: Factor>(team: &Team<'_>, parts: usize, gemm: &Gemm<'_, A, 
         for j in 0..n {
             // SAFETY: nothing is written to `sums` by these tasks, and `parts * m * n` elements are there.
             let sum = (0..parts).fold(0.0, |sum, part| sum + unsafe { *sums.at((part * m + i) * n + j) });
-            let bias = gemm.bias.at(i, j);
             // SAFETY: element (i, j) is of this task's row of C, inside `out`.
-            unsafe { *gemm.c.out.at(gemm.c.start + i * gemm.c.row + gemm.c.cols.offset(j)) = sum + bias };
+            let c = unsafe { &mut *gemm.c.out.at(gemm.c.start + i * gemm.c.row + gemm.c.cols.offset(j)) };
+            *c = match gemm.bias {
+                Bias::Itself => *c + sum,
+                bias => sum + bias.at(i, j),
+            };
         }
     });
 }
@@ -171,7 +176,7 @@ impl<F: Factor> Factor for &F {
 impl Bias<'_> {
     fn at(&self, row: usize, col: usize) -> f32 {
         match self {
-            Bias::None => 0.0,
+            Bias::None | Bias::Itself => 0.0,
             Bias::Rows(bias) => bias[row],
             Bias::Cols(bias) => bias[col],
         }
@@ -197,7 +202,7 @@ impl<A: Factor, B: Factor> Gemm<'_, A, B> {
         let (row, col) = (idx % down * tile.rows, idx / down * tile.cols);
         let rows = row..(row + tile.rows).min(self.m);
         let cols = col..(col + tile.cols).min(self.n);
-        self.area(rows, cols, ks, false, scratch);
+        self.area(rows, cols, ks, matches!(self.bias, Bias::Itself), scratch);
     }
 
     fn area(&self, rows: Range<usize>, cols: Range<usize>, ks: Range<usize>, add: bool, scratch: &mut [f32]) {
@@ -258,7 +263,7 @@ impl<A: Factor, B: Factor> Gemm<'_, A, B> {
     }
 
     fn add_bias(&self, first: bool, rows: &Range<usize>, cols: &Range<usize>, at: impl Fn(usize, usize) -> usize) {
-        if !first || matches!(self.bias, Bias::None) {
+        if !first || matches!(self.bias, Bias::None | Bias::Itself) {
             return;
         }
         for i in 0..rows.len() {

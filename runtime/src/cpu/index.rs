@@ -33,11 +33,13 @@ pub fn gather<T: Nothing>(pool: &Pool, it: &Gather, data: &[T], indices: &[i64],
     });
 }
 
-/// `dx[outer, indices[i], inner] += dy[outer, i, inner]`, in the order of the indices.
+/// `dx[outer, indices[i], inner] += dy[outer, i, inner]`, in the order of the indices, from zero or from what is there.
 pub fn gather_grad(pool: &Pool, it: &Gather, dy: &[f32], indices: &[i64], dx: &mut [f32]) {
     let rows = rows_per_chunk(it.inner).max((it.outer * it.len).div_ceil(SUMS));
     each(pool, dx, rows * it.inner, |idx, dx| {
-        dx.fill(0.0);
+        if !it.onto {
+            dx.fill(0.0);
+        }
         let (first, end) = (idx * rows, idx * rows + dx.len() / it.inner);
         for outer in first / it.len..end.div_ceil(it.len) {
             for (i, &index) in indices.iter().enumerate() {

@@ -22,13 +22,14 @@ pub fn linear_input_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], w: &[f32],
     product(team, 1, [rows, n, k], |_| (down(dy, n), w), Bias::None, dx);
 }
 
-/// Gradient with respect to w.
+/// Gradient with respect to w, or that added onto `dw`.
 pub fn linear_weight_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], x: &[f32], dw: &mut [f32]) {
-    let Linear { rows, k, n, transpose, .. } = *sizes;
+    let Linear { rows, k, n, transpose, onto, .. } = *sizes;
     let (dy, x) = (across(dy, n), across(x, k));
+    let bias = if onto { Bias::Itself } else { Bias::None };
     match transpose {
-        true => product(team, 1, [n, rows, k], |_| (dy, x), Bias::None, dw),
-        false => product(team, 1, [k, rows, n], |_| (x, dy), Bias::None, dw),
+        true => product(team, 1, [n, rows, k], |_| (dy, x), bias, dw),
+        false => product(team, 1, [k, rows, n], |_| (x, dy), bias, dw),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Updates of params in place, with the arithmetic of PyTorch's optimizers.
 
-use super::chunks::{CHUNK, each2, each3};
+use super::chunks::{CHUNK, each, each2, each3};
 use super::wide::wide;
-use crate::kernels::optimizer::{Adam, BatchNormUpdate, Sgd};
+use crate::kernels::optimizer::{Adam, BatchNormUpdate, Decay, Sgd};
 use crate::pool::Pool;
 
 /// w -= lr * (gradient with velocity). `m` is empty without momentum.
@@ -15,6 +15,31 @@ pub fn sgd(pool: &Pool, sgd: &Sgd, [w, m]: [&mut [f32]; 2], g: &[f32], lr: f32) 
             false => momentum_slice(w, g, m, with),
         }
     });
+}
+
+/// m = momentum * m + weight decay * w.
+pub fn decay(pool: &Pool, decay: &Decay, w: &[f32], m: &mut [f32]) {
+    let (momentum, weight_decay) = (decay.momentum as f32, decay.weight_decay as f32);
+    each(pool, m, CHUNK, |idx, m| {
+        // What is forgotten must not matter, even if it is no number.
+        match momentum {
+            0.0 => m.fill(0.0),
+            _ => scale_slice(m, momentum),
+        }
+        if weight_decay != 0.0 {
+            axpy_slice(m, &w[idx * CHUNK..][..m.len()], weight_decay);
+        }
+    });
+}
+
+/// m += g.
+pub fn accumulate(pool: &Pool, g: &[f32], m: &mut [f32]) {
+    each(pool, m, CHUNK, |idx, m| axpy_slice(m, &g[idx * CHUNK..][..m.len()], 1.0));
+}
+
+/// w -= lr * m.
+pub fn descend(pool: &Pool, w: &mut [f32], m: &[f32], lr: f32) {
+    each(pool, w, CHUNK, |idx, w| axpy_slice(w, &m[idx * CHUNK..][..w.len()], -lr));
 }
 
 /// One step of Adam or AdamW.
@@ -89,6 +114,23 @@ impl AdamNumbers {
             decay: decay as f32,
             step_size: (lr / correction(with.beta1)) as f32,
             root_scale: (1.0 / correction(with.beta2).sqrt()) as f32,
+        }
+    }
+}
+
+wide! {
+    fn scale_slice(y: &mut [f32], factor: f32) {
+        for y in y {
+            *y *= factor;
+        }
+    }
+}
+
+wide! {
+    /// y += factor * x.
+    fn axpy_slice(y: &mut [f32], x: &[f32], factor: f32) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y += factor * x;
         }
     }
 }

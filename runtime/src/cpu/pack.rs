@@ -1,49 +1,68 @@
-//! Pruned copies: a bitmap and the kept values of each sample. Every path makes the same bytes.
+//! Pruned copies: an index and the kept values of each sample. Every path makes the same bytes.
 
+mod bitmap;
+mod gaps;
 mod portable;
+mod reader;
 mod stage;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod wide512;
 
-use super::chunks::{each, each2};
+pub use reader::{Cursor, Entries, Packed};
+
+use super::chunks::chunk;
 use super::topk::{Cut, select};
 use super::wide::Level;
-use crate::kernels::pack::Pack;
-use crate::pool::Pool;
+use crate::kernels::pack::{Compress, Pack};
+use crate::pool::{Disjoint, Pool};
+use crate::types::IndexForm;
 
-impl Pack {
-    /// Bytes of one sample's bitmap.
-    fn bitmap(&self) -> usize {
-        self.words() * 8
-    }
+/// Elements of a sample that one task expands, a multiple of 64.
+const PART: usize = 1 << 16;
 
-    /// Bytes of one sample's values.
-    fn kept(&self) -> usize {
-        self.keep * self.values.bytes()
-    }
+/// Where the positions of what a sample keeps are written.
+trait Index {
+    /// Takes the next 64 elements, of which those are kept whose bits are set.
+    fn push(&mut self, kept: u64);
+    /// Writes what is left.
+    fn finish(self);
 }
 
-/// Keeps the largest magnitudes of each sample of x.
-pub fn compress(pool: &Pool, layout: &Pack, x: &[f32], packed: &mut [u8]) {
-    compress_at(Level::detect(), pool, layout, x, packed);
+/// Keeps the largest magnitudes of each sample of x. The number of the step decides how values of I8 are rounded.
+pub fn compress(pool: &Pool, with: &Compress, x: &[f32], step: f32, packed: &mut [u8]) {
+    compress_at(Level::detect(), pool, with, x, step, packed);
 }
 
 /// [`compress`] with the instructions of one level.
-pub fn compress_at(level: Level, pool: &Pool, layout: &Pack, x: &[f32], packed: &mut [u8]) {
-    let (bitmaps, kept) = packed.split_at_mut(layout.samples * layout.bitmap());
-    each2(pool, (bitmaps, layout.bitmap()), (kept, layout.kept()), |sample, bitmap, kept| {
+pub fn compress_at(level: Level, pool: &Pool, with: &Compress, x: &[f32], step: f32, packed: &mut [u8]) {
+    let layout = &with.pack;
+    let sizes = [layout.index_bytes(), layout.scale_bytes(), layout.kept_bytes()];
+    let (indices, values) = packed.split_at_mut(layout.samples * sizes[0]);
+    let (scales, kept) = values.split_at_mut(layout.samples * sizes[1]);
+    let parts = [indices, scales, kept].map(Disjoint::new);
+    let key = with.key(step as u64);
+    pool.run(layout.samples, &|sample, _| {
+        // SAFETY: every task has its own sample.
+        let [index, scales, kept] = std::array::from_fn(|it| unsafe { chunk(&parts[it], sample, sizes[it]) });
         let x = &x[sample * layout.n..][..layout.n];
         let cut = select(x, layout.keep);
-        let sink = stage::Sink::new(layout.values, kept);
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the CPU has the level's instructions.
-            Level::Avx512 => unsafe { wide512::pack(x, cut, bitmap, sink) },
-            _ => portable::pack(x, cut, bitmap, sink),
+        let sink = stage::Sink::new(layout.values, kept, scales, key, (sample * layout.keep) as u64);
+        match layout.form {
+            IndexForm::Bitmap => pack(level, x, cut, bitmap::Writer::new(index), sink),
+            IndexForm::Gaps => pack(level, x, cut, gaps::Writer::new(layout, index), sink),
         }
     });
+}
+
+fn pack(level: Level, x: &[f32], cut: Cut, index: impl Index, sink: stage::Sink<'_>) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the CPU has the level's instructions.
+        Level::Avx512 => unsafe { wide512::pack(x, cut, index, sink) },
+        _ => portable::pack(x, cut, index, sink),
+    }
 }
 
 /// The dense tensor of a pruned copy, zero where nothing was kept.
@@ -53,16 +72,15 @@ pub fn decompress(pool: &Pool, layout: &Pack, packed: &[u8], y: &mut [f32]) {
 
 /// [`decompress`] with the instructions of one level.
 pub fn decompress_at(level: Level, pool: &Pool, layout: &Pack, packed: &[u8], y: &mut [f32]) {
-    let (bitmaps, kept) = packed.split_at(layout.samples * layout.bitmap());
-    each(pool, y, layout.n, |sample, y| {
-        let bitmap = &bitmaps[sample * layout.bitmap()..][..layout.bitmap()];
-        let source = stage::Source::new(layout.values, &kept[sample * layout.kept()..][..layout.kept()]);
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the CPU has the level's instructions.
-            Level::Avx512 => unsafe { wide512::unpack(bitmap, source, y) },
-            _ => portable::unpack(bitmap, source, y),
-        }
+    let packed = Packed::at(level, layout, packed);
+    let parts = layout.n.div_ceil(PART);
+    let y = Disjoint::new(y);
+    pool.run(layout.samples * parts, &|task, _| {
+        let (sample, start) = (task / parts, task % parts * PART);
+        let range = start..(start + PART).min(layout.n);
+        // SAFETY: every task has its own part.
+        let y = unsafe { y.part(sample * layout.n + range.start..sample * layout.n + range.end) };
+        packed.decode(sample, range, y);
     });
 }
 

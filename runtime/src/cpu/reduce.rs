@@ -12,12 +12,12 @@ use crate::types::MAX_RANK;
 /// Adjacent results that are summed side by side.
 const COLUMNS: usize = 64;
 
-/// y = scale * sum of x over the axes on which y has no stride.
+/// y = scale * sum of x over the axes on which y has no stride, or that added onto y.
 pub fn reduce(pool: &Pool, reduce: &Reduce, x: &[f32], y: &mut [f32]) {
     let reduction = Reduction::new(&reduce.dims, &reduce.strides);
     let run = |at: usize, n: usize| sum(&x[at..][..n]);
     let columns = |at: usize, block: &mut [f64]| add(&x[at..][..block.len()], block);
-    reduce_by(pool, &reduction, y, reduce.scale, run, columns);
+    reduce_by(pool, &reduction, y, |y, sum| *y = reduced(reduce, *y, sum), run, columns);
 }
 
 /// Gradient of prelu's slope: the sum of dy * x where x <= 0.
@@ -28,7 +28,13 @@ pub fn prelu_slope_grad(pool: &Pool, sizes: &Broadcast, [dy, x]: [&[f32]; 2], y:
         let n = block.len();
         add_prelu(&dy[at..][..n], &x[at..][..n], block);
     };
-    reduce_by(pool, &reduction, y, 1.0, run, columns);
+    reduce_by(pool, &reduction, y, |y, sum| *y = sum as f32, run, columns);
+}
+
+/// A result, from what was there and its sum.
+fn reduced(reduce: &Reduce, before: f32, sum: f64) -> f32 {
+    let scaled = (sum * reduce.scale) as f32;
+    if reduce.onto { before + scaled } else { scaled }
 }
 
 /// Which elements are summed into which result.
@@ -57,12 +63,12 @@ impl Reduction {
     }
 }
 
-/// Sums runs of adjacent summands with `run`, or rows of adjacent results with `columns`.
+/// Sums runs of adjacent summands with `run`, or rows of adjacent results with `columns`; `put` takes each sum.
 fn reduce_by(
     pool: &Pool,
     reduction: &Reduction,
     y: &mut [f32],
-    factor: f64,
+    put: impl Fn(&mut f32, f64) + Sync,
     run: impl Fn(usize, usize) -> f64 + Sync,
     columns: impl Fn(usize, &mut [f64]) + Sync,
 ) {
@@ -77,7 +83,7 @@ fn reduce_by(
                 let [base] = kept.offsets(first + i);
                 let mut total = 0.0;
                 summed.runs(0..summands, |[at], n| total += run(base + at, n));
-                *y = (total * factor) as f32;
+                put(y, total);
             }
         });
         return;
@@ -94,7 +100,7 @@ fn reduce_by(
                     columns(base + at, &mut totals[..n]);
                 }
                 for (y, total) in y[done..][..n].iter_mut().zip(totals) {
-                    *y = (total * factor) as f32;
+                    put(y, total);
                 }
                 done += n;
             });

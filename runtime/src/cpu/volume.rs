@@ -59,7 +59,7 @@ pub fn conv_weight_grad(threads: &Threads, conv: &Conv, dy: &[f32], x: &[f32], d
                 let x = &x[(sample * conv.c + c) * input..][..input];
                 rows(&conv.axes, tap, |y_at, x_at, len| sum += dot(&dy[y_at..][..len], &x[x_at..], last.stride));
             }
-            *dw = sum as f32;
+            *dw = if conv.onto { *dw + sum as f32 } else { sum as f32 };
         }
     });
 }

@@ -117,6 +117,17 @@ impl<'a> Call<'a> {
         self.results(&[Type::Dense(dtype, dims.to_vec())])
     }
 
+    /// The one result, dense f32, of an op with `count` operands. It may have one more, of the result's type: onto that
+    /// the result is then added in place. Tells whether it has.
+    pub fn sum(&self, count: usize, dims: &[usize]) -> Result<bool> {
+        let onto = self.operands(count..=count + 1)? != count;
+        self.result(dims)?;
+        if onto {
+            self.f32_of(count, dims)?;
+        }
+        Ok(onto)
+    }
+
     /// A result whose type the op does not fully decide.
     pub fn wanted(&self, slot: usize) -> Result<&'a Type> {
         let found = self.results.len();

@@ -47,6 +47,8 @@ pub struct Conv {
     pub dw: usize,
     /// Whether there is a third operand b`[o]`; false for the gradients.
     pub bias: bool,
+    /// Whether a weight gradient is added onto a third operand, in place.
+    pub onto: bool,
 }
 
 pub(super) fn conv(call: &Call<'_>) -> Result<Kernel> {
@@ -75,28 +77,24 @@ pub(super) fn conv_input_grad(call: &Call<'_>) -> Result<Kernel> {
 }
 
 pub(super) fn conv_weight_grad(call: &Call<'_>) -> Result<Kernel> {
-    call.operands(2..=2)?;
     let w = call.shape()?;
     if 4 < w.len() {
         return volume::conv_weight_grad(call, &w, [0, 1]);
     }
     let (conv, y) = geometry(call, call.f32(1)?, &w, false)?;
     call.f32_of(0, &y)?;
-    call.result(&w)?;
-    Ok(Kernel::ConvWeightGrad(conv))
+    Ok(Kernel::ConvWeightGrad(Conv { onto: call.sum(2, &w)?, ..conv }))
 }
 
 /// A transposed convolution's cotangent is what the convolution reads, and its x what the convolution makes.
 pub(super) fn conv_transpose_weight_grad(call: &Call<'_>) -> Result<Kernel> {
-    call.operands(2..=2)?;
     let w = call.shape()?;
     if 4 < w.len() {
         return volume::conv_weight_grad(call, &w, [1, 0]);
     }
     let (conv, x) = geometry(call, call.f32(0)?, &w, false)?;
     call.f32_of(1, &x)?;
-    call.result(&w)?;
-    Ok(Kernel::ConvTransposeWeightGrad(conv))
+    Ok(Kernel::ConvTransposeWeightGrad(Conv { onto: call.sum(2, &w)?, ..conv }))
 }
 
 /// The geometry, and the axes of y.
@@ -132,6 +130,7 @@ fn geometry(call: &Call<'_>, x: &[usize], w: &[usize], bias: bool) -> Result<(Co
         dh: v.dilation,
         dw: h.dilation,
         bias,
+        onto: false,
     };
     Ok((conv, y))
 }

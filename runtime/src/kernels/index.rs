@@ -20,6 +20,8 @@ pub struct Gather {
     pub inner: usize,
     /// Of `data`.
     pub element: DType,
+    /// Whether the gradient is added onto a third operand, in place.
+    pub onto: bool,
 }
 
 /// The place that an index means in an axis of `len`; negative ones count from its end.
@@ -37,12 +39,10 @@ pub(super) fn gather(call: &Call<'_>) -> Result<Kernel> {
 }
 
 pub(super) fn gather_grad(call: &Call<'_>) -> Result<Kernel> {
-    call.operands(2..=2)?;
     let shape = call.shape()?;
     let it = sizes(call, DType::F32, &shape)?;
     call.f32_of(0, &gathered(call, &shape)?)?;
-    call.result(&shape)?;
-    Ok(Kernel::GatherGrad(it))
+    Ok(Kernel::GatherGrad(Gather { onto: call.sum(2, &shape)?, ..it }))
 }
 
 fn sizes(call: &Call<'_>, element: DType, data: &[usize]) -> Result<Gather> {
@@ -52,7 +52,7 @@ fn sizes(call: &Call<'_>, element: DType, data: &[usize]) -> Result<Gather> {
     }
     let count = indices(call, 1)?.iter().product();
     let (outer, inner) = (data[..axis].iter().product(), data[axis + 1..].iter().product());
-    Ok(Gather { outer, len: data[axis], count, inner, element })
+    Ok(Gather { outer, len: data[axis], count, inner, element, onto: false })
 }
 
 /// Axes of y; the axis is checked.

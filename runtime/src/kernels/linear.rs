@@ -17,6 +17,8 @@ pub struct Linear {
     pub transpose: bool,
     /// Whether there is a third operand b`[n]`; false for the gradients.
     pub bias: bool,
+    /// Whether a weight gradient is added onto a third operand, in place.
+    pub onto: bool,
 }
 
 /// `y[.., m, n] = a[.., m, k] b[.., k, n]`, the leading axes being broadcast as numpy does.
@@ -61,11 +63,10 @@ pub(super) fn linear_input_grad(call: &Call<'_>) -> Result<Kernel> {
         _ => return Err(call.wrong_operand(1, format!("a matrix that makes {n} columns"))),
     };
     call.result(&[lead, &[k]].concat())?;
-    Ok(Kernel::LinearInputGrad(Linear { rows: lead.iter().product(), k, n: *n, transpose, bias: false }))
+    Ok(Kernel::LinearInputGrad(Linear { rows: lead.iter().product(), k, n: *n, transpose, bias: false, onto: false }))
 }
 
 pub(super) fn linear_weight_grad(call: &Call<'_>) -> Result<Kernel> {
-    call.operands(2..=2)?;
     let (dy, x) = (call.f32(0)?, call.f32(1)?);
     let transpose = call.flag("transpose")?;
     let (Some((&n, lead)), Some((&k, x_lead))) = (dy.split_last(), x.split_last()) else {
@@ -74,8 +75,8 @@ pub(super) fn linear_weight_grad(call: &Call<'_>) -> Result<Kernel> {
     if lead != x_lead {
         return Err(call.wrong_operand(1, format!("a tensor with the leading axes {lead:?}")));
     }
-    call.result(&if transpose { [n, k] } else { [k, n] })?;
-    Ok(Kernel::LinearWeightGrad(Linear { rows: lead.iter().product(), k, n, transpose, bias: false }))
+    let onto = call.sum(2, &if transpose { [n, k] } else { [k, n] })?;
+    Ok(Kernel::LinearWeightGrad(Linear { rows: lead.iter().product(), k, n, transpose, bias: false, onto }))
 }
 
 pub(super) fn matmul(call: &Call<'_>) -> Result<Kernel> {
@@ -119,5 +120,5 @@ fn from_input<'a>(call: &Call<'a>, slot: usize, w: &[usize], bias: bool) -> Resu
         [wk, n] if !transpose && wk == k => n,
         _ => return Err(call.wrong_operand(1, format!("a matrix that takes {k} columns"))),
     };
-    Ok((Linear { rows: lead.iter().product(), k, n, transpose, bias }, lead))
+    Ok((Linear { rows: lead.iter().product(), k, n, transpose, bias, onto: false }, lead))
 }

@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::call::{Call, Result, wrong};
+use super::elementwise::Flat;
 
 /// Stochastic gradient descent; the momentum buffer is there iff `momentum` is above 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +14,17 @@ pub struct Sgd {
     /// Whether the step looks ahead.
     pub nesterov: bool,
     /// Times w, added to the gradient.
+    pub weight_decay: f64,
+}
+
+/// The part of stochastic gradient descent that comes before the gradient: `m = momentum m + weight_decay w`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decay {
+    /// Elements.
+    pub n: usize,
+    /// Share of the last step's buffer; 0 forgets what is there.
+    pub momentum: f64,
+    /// Times w.
     pub weight_decay: f64,
 }
 
@@ -56,6 +68,31 @@ pub(super) fn sgd_of(call: &Call<'_>, n: impl Fn(usize) -> Result<usize>) -> Res
     let nesterov = call.flag("nesterov")?;
     let n = n(usize::from(0.0 < momentum))?;
     Ok(Sgd { n, momentum, nesterov, weight_decay: call.float("weight_decay")? })
+}
+
+pub(super) fn decay(call: &Call<'_>) -> Result<Kernel> {
+    let n = pair(call, 2, 1)?;
+    let momentum = call.float_in("momentum", 0.0..=1.0)?;
+    Ok(Kernel::Decay(Decay { n, momentum, weight_decay: call.float("weight_decay")? }))
+}
+
+pub(super) fn accumulate(call: &Call<'_>) -> Result<Kernel> {
+    Ok(Kernel::Accumulate(Flat { n: pair(call, 2, 1)? }))
+}
+
+pub(super) fn descend(call: &Call<'_>) -> Result<Kernel> {
+    call.operands(3..=3)?;
+    call.f32_of(2, &[])?;
+    Ok(Kernel::Descend(Flat { n: pair(call, 3, 0)? }))
+}
+
+/// Elements of the first two operands, which are alike; the one at `updated` is the result.
+fn pair(call: &Call<'_>, count: usize, updated: usize) -> Result<usize> {
+    call.operands(count..=count)?;
+    let dims = call.f32(0)?;
+    call.f32_of(1, dims)?;
+    call.results(&[call.operand(updated)?.clone()])?;
+    Ok(dims.iter().product())
 }
 
 pub(super) fn adam(call: &Call<'_>) -> Result<Kernel> {

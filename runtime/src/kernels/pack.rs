@@ -1,9 +1,12 @@
 //! Back Razor: pruned copies of activations.
 
+use razorc_proto::packed;
+
 use super::Kernel;
 use super::call::{Call, Result};
 use crate::error::KernelError;
-use crate::types::{Kept, Topk, Type};
+use crate::rng::splitmix64;
+use crate::types::{IndexForm, Kept, Topk, Type};
 
 /// A tensor seen as `[samples, n]`, of which `keep` values of each sample are kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,13 +19,66 @@ pub struct Pack {
     pub keep: usize,
     /// Element of the kept values.
     pub values: Kept,
+    /// How it says which elements are kept.
+    pub form: IndexForm,
 }
 
+/// Makes a pruned copy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compress {
+    /// What is kept, and how.
+    pub pack: Pack,
+    /// Decides how values of I8 are rounded.
+    pub seed: u64,
+    /// Whether the number of the step, the second operand, decides it too.
+    pub step: bool,
+}
+
+/// Levels on either side of zero that a value of I8 is rounded to.
+pub const LEVELS: f32 = 127.0;
+
 impl Pack {
-    /// 64-bit words of one sample's bitmap.
-    pub fn words(&self) -> usize {
-        self.n.div_ceil(64)
+    /// Bytes of one sample's index.
+    pub fn index_bytes(&self) -> usize {
+        packed::index_bytes(self.form, self.n as u64, self.keep as u64).expect("sizes are within bounds") as usize
     }
+
+    /// Bytes of one sample's scales.
+    pub fn scale_bytes(&self) -> usize {
+        packed::scale_bytes(self.values.proto(), self.keep as u64) as usize
+    }
+
+    /// Bytes of one sample's values, scales apart.
+    pub fn kept_bytes(&self) -> usize {
+        self.keep * self.values.bytes()
+    }
+
+    /// Bytes of the whole copy.
+    pub fn bytes(&self) -> usize {
+        self.samples * (self.index_bytes() + self.scale_bytes() + self.kept_bytes())
+    }
+}
+
+impl Compress {
+    /// Decides all roundings of a step.
+    pub fn key(&self, step: u64) -> u64 {
+        self.seed ^ splitmix64(step)
+    }
+}
+
+/// A number in 0..1 for the value of that rank, counted over all samples: it is rounded up if what is lost by rounding down
+/// is more than this.
+#[inline(always)]
+pub fn draw(key: u64, rank: u64) -> f32 {
+    let hash = splitmix64(key ^ splitmix64(rank));
+    (hash >> 40) as i32 as f32 / (1 << 24) as f32
+}
+
+/// The scale of values whose largest magnitude has these bits. Where one of them is infinite or no number, so are all.
+#[inline(always)]
+pub fn scale(largest: u32) -> f32 {
+    let largest = f32::from_bits(largest);
+    if largest.is_finite() { largest / LEVELS } else { f32::NAN }
 }
 
 /// A tensor seen as `[samples, n]`, of which each sample keeps what is not below its `cut`-th smallest `|x|`.
@@ -37,14 +93,20 @@ pub struct MaskTopk {
 }
 
 pub(super) fn compress(call: &Call<'_>) -> Result<Kernel> {
-    call.operands(1..=1)?;
-    let x = call.f32(0)?;
     let result = call.wanted(0)?;
     let Type::Topk(topk) = result else {
         return Err(call.wrong_result(0, "a topk value"));
     };
+    let random = topk.values == Kept::I8;
+    let operands = call.operands(1..=if random { 2 } else { 1 })?;
+    let x = call.f32(0)?;
     call.results(&[Type::Topk(Topk { dims: x.to_vec(), ..topk.clone() })])?;
-    Ok(Kernel::Compress(pack(topk)))
+    if operands == 2 {
+        call.f32_of(1, &[])?;
+    }
+    let seed = if random { call.int("seed", i64::MIN..=i64::MAX)? as u64 } else { 0 };
+    call.only(if random { &["seed"] } else { &[] })?;
+    Ok(Kernel::Compress(Compress { pack: pack(topk), seed, step: operands == 2 }))
 }
 
 pub(super) fn decompress(call: &Call<'_>) -> Result<Kernel> {
@@ -69,5 +131,5 @@ pub(super) fn mask_topk(call: &Call<'_>) -> Result<Kernel> {
 }
 
 fn pack(topk: &Topk) -> Pack {
-    Pack { samples: topk.samples, n: topk.n(), keep: topk.keep, values: topk.values }
+    Pack { samples: topk.samples, n: topk.n(), keep: topk.keep, values: topk.values, form: topk.form }
 }

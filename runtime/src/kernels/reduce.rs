@@ -18,6 +18,8 @@ pub struct Reduce {
     pub outputs: usize,
     /// 1, or 1 / count for a mean.
     pub scale: f64,
+    /// Whether the sums are added onto a second operand, in place.
+    pub onto: bool,
 }
 
 /// `y = x[at strides] * scale`, y being row-major over `dims`.
@@ -51,11 +53,10 @@ pub(super) fn expand(call: &Call<'_>) -> Result<Kernel> {
 }
 
 pub(super) fn reduce_to(call: &Call<'_>) -> Result<Kernel> {
-    call.operands(1..=1)?;
     let x = call.f32(0)?;
     let shape = call.shape()?;
-    call.result(&shape)?;
-    Ok(Kernel::Reduce(reduce(x, &shape, 1.0)?))
+    let onto = call.sum(1, &shape)?;
+    Ok(Kernel::Reduce(Reduce { onto, ..reduce(x, &shape, 1.0)? }))
 }
 
 pub(super) fn reduce_sum(call: &Call<'_>) -> Result<Kernel> {
@@ -92,5 +93,5 @@ pub(super) fn folded(call: &Call<'_>, x: &[usize]) -> Result<(Reduce, Vec<usize>
 fn reduce(x: &[usize], y: &[usize], scale: f64) -> Result<Reduce> {
     let strides = broadcast(y, x).ok_or_else(|| KernelError::Sizes(format!("{x:?} cannot be summed down to {y:?}")))?;
     let (dims, [strides, _]) = merge(x, [&strides, &row_major(x)]);
-    Ok(Reduce { dims, strides, outputs: y.iter().product(), scale })
+    Ok(Reduce { dims, strides, outputs: y.iter().product(), scale, onto: false })
 }

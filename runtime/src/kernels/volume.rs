@@ -42,6 +42,8 @@ pub struct Conv {
     pub bias: bool,
     /// Operands of the weight gradient that are like y and like x.
     pub slots: [usize; 2],
+    /// Whether a weight gradient is added onto a third operand, in place.
+    pub onto: bool,
 }
 
 /// Geometry of a pooling and its gradient. Every window covers at least one element of x.
@@ -95,8 +97,7 @@ pub(super) fn conv_input_grad(call: &Call<'_>, x: &[usize]) -> Result<Kernel> {
 pub(super) fn conv_weight_grad(call: &Call<'_>, w: &[usize], slots: [usize; 2]) -> Result<Kernel> {
     let (conv, y) = geometry(call, call.f32(slots[1])?, w)?;
     call.f32_of(slots[0], &y)?;
-    call.result(w)?;
-    Ok(Kernel::VolumeConvWeightGrad(Conv { slots, ..conv }))
+    Ok(Kernel::VolumeConvWeightGrad(Conv { slots, onto: call.sum(2, w)?, ..conv }))
 }
 
 pub(super) fn max_pool(call: &Call<'_>) -> Result<Kernel> {
@@ -137,7 +138,7 @@ fn geometry(call: &Call<'_>, x: &[usize], w: &[usize]) -> Result<(Conv, Vec<usiz
     }
     let axes = spatial(call, input, kernel, false, false)?;
     let y = [*n, *o].into_iter().chain(axes.iter().map(|it| it.output)).collect();
-    Ok((Conv { n: *n, c: *c, o: *o, groups, axes, bias: false, slots: [0, 1] }, y))
+    Ok((Conv { n: *n, c: *c, o: *o, groups, axes, bias: false, slots: [0, 1], onto: false }, y))
 }
 
 /// The geometry, the axes of y, and the type of the positions.

@@ -129,6 +129,19 @@ impl<'a, T> Disjoint<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 
+    /// The part in `range`, to be read by any number of tasks.
+    ///
+    /// # Safety
+    /// Nobody writes to it while it is alive.
+    ///
+    /// # Panics
+    /// When the range is not inside the slice.
+    pub unsafe fn seen(&self, range: Range<usize>) -> &[T] {
+        assert!(range.start <= range.end && range.end <= self.len, "part {range:?} of {} elements", self.len);
+        // SAFETY: inside the slice, and not written to by the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
+    }
+
     /// The `idx`-th chunk of `len` elements; the last one is shorter where `len` does not divide the slice.
     ///
     /// # Safety

@@ -1,7 +1,7 @@
 use ndarray::Array1;
 
 use super::tensor::{Args, Tensor};
-use crate::kernels::optimizer::{Adam, BatchNormUpdate, Sgd};
+use crate::kernels::optimizer::{Adam, BatchNormUpdate, Decay, Sgd};
 
 pub fn sgd(it: &Sgd, args: &Args) -> Vec<Tensor> {
     let w = args.flat(0);
@@ -12,6 +12,14 @@ pub fn sgd(it: &Sgd, args: &Args) -> Vec<Tensor> {
     let m = &args.flat(2) * it.momentum + &g;
     let step = if it.nesterov { g + &m * it.momentum } else { m.clone() };
     vec![(&w - &(step * args.scalar(3))).into(), m.into()]
+}
+
+pub fn decay(it: &Decay, args: &Args) -> Tensor {
+    let decay = &args.flat(0) * it.weight_decay;
+    if it.momentum == 0.0 {
+        return decay.into();
+    }
+    (&args.flat(1) * it.momentum + decay).into()
 }
 
 pub fn adam(it: &Adam, args: &Args) -> Vec<Tensor> {

@@ -1,20 +1,25 @@
+use half::{bf16, f16};
 use ndarray::{Array2, ArrayView1};
+use razorc_proto::packed::SCALED;
 
 use super::tensor::{Args, Tensor};
-use crate::kernels::pack::{MaskTopk, Pack};
+use crate::kernels::pack::{Compress, LEVELS, MaskTopk, Pack, draw, scale};
 use crate::types::Kept;
 
-pub fn compress(it: &Pack, args: &Args) -> Tensor {
-    let x = args.floats(0, (it.samples, it.n));
-    let kept = |x: ArrayView1<'_, f64>| {
-        let mut order: Vec<usize> = (0..it.n).collect();
+pub fn compress(it: &Compress, args: &Args) -> Tensor {
+    let Pack { samples, n, keep, values, .. } = it.pack;
+    let x = args.floats(0, (samples, n));
+    let key = it.key(if it.step { args.scalar(1) as u64 } else { 0 });
+    let kept = |(sample, x): (usize, ArrayView1<'_, f64>)| {
+        let mut order: Vec<usize> = (0..n).collect();
         // Stable, so that the lowest index wins a tie.
         order.sort_by(|&a, &b| x[b].abs().total_cmp(&x[a].abs()));
-        order.truncate(it.keep);
+        order.truncate(keep);
         order.sort();
-        order.into_iter().map(|i| (i, rounded(it.values, x[i]))).collect()
+        let exact: Vec<f64> = order.iter().map(|&i| x[i]).collect();
+        order.into_iter().zip(rounded(values, &exact, key, (sample * keep) as u64)).collect()
     };
-    Tensor::Topk(x.rows().into_iter().map(kept).collect())
+    Tensor::Topk(x.rows().into_iter().enumerate().map(kept).collect())
 }
 
 pub fn decompress(it: &Pack, args: &Args) -> Tensor {
@@ -38,6 +43,32 @@ pub fn mask_topk(it: &MaskTopk, args: &Args) -> Tensor {
     y.into()
 }
 
-fn rounded(to: Kept, value: f64) -> f64 {
-    if to == Kept::F32 { value } else { to.round(value as f32).into() }
+/// Values of a sample as they come back.
+fn rounded(to: Kept, values: &[f64], key: u64, first: u64) -> Vec<f64> {
+    let each = |round: fn(f32) -> f32| values.iter().map(|&it| round(it as f32).into()).collect();
+    match to {
+        Kept::F32 => values.to_vec(),
+        Kept::F16 => each(|it| f16::from_f32(it).to_f32()),
+        Kept::Bf16 => each(|it| bf16::from_f32(it).to_f32()),
+        Kept::I8 => {
+            let blocks = values.chunks(SCALED as usize).zip((first..).step_by(SCALED as usize));
+            blocks.flat_map(|(block, first)| at_random(block, key, first)).collect()
+        }
+    }
+}
+
+/// Values that share a scale, each rounded to one of the two levels beside it, in f32.
+fn at_random(values: &[f64], key: u64, first: u64) -> Vec<f64> {
+    let largest = values.iter().map(|&it| (it as f32).abs().to_bits()).max().unwrap_or(0);
+    let scale = scale(largest);
+    let round = |(&value, rank)| {
+        if scale == 0.0 {
+            return 0.0;
+        }
+        let level = (value as f32 / scale).clamp(-LEVELS, LEVELS);
+        let below = level.floor();
+        let up = draw(key, rank) < level - below;
+        f64::from((below + f32::from(u8::from(up))) * scale)
+    };
+    values.iter().zip(first..).map(round).collect()
 }

@@ -7,7 +7,7 @@ use razorc_proto::program::Attr;
 use super::compute;
 use super::tensor::{Args, Tensor};
 use crate::kernels::Kernel;
-use crate::types::{DType, Kept, Topk, Type};
+use crate::types::{DType, IndexForm, Kept, Topk, Type};
 
 mod functions;
 mod gradients;
@@ -79,6 +79,6 @@ fn codes(bits: usize, dims: &[usize], values: &[u8]) -> Typed {
 }
 
 fn topk(dims: &[usize], values: Kept, kept: &[&[(usize, f64)]]) -> Typed {
-    let ty = Topk { dims: dims.to_vec(), samples: kept.len(), keep: kept[0].len(), values };
+    let ty = Topk { dims: dims.to_vec(), samples: kept.len(), keep: kept[0].len(), values, form: IndexForm::Bitmap };
     (Type::Topk(ty), Tensor::Topk(kept.iter().map(|it| it.to_vec()).collect()))
 }

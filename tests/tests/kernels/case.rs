@@ -4,7 +4,12 @@ use ndarray::ArrayD;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use razorc_proto::NOT_WANTED;
-use razorc_proto::program::{self as proto, DType, Role, attr, task::Loss, r#type::Kind, value::Place};
+use razorc_proto::program::{
+    self as proto, DType, Role, attr,
+    task::Loss,
+    r#type::{IndexForm, Kind},
+    value::Place,
+};
 use razorc_runtime::arena::Arena;
 use razorc_runtime::cpu::Cpu;
 use razorc_runtime::program::Program;
@@ -59,6 +64,11 @@ pub fn codes(dims: &[usize], bits: u32) -> proto::Type {
 pub fn topk(dims: &[usize], samples: usize, keep: usize, values: DType) -> proto::Type {
     let (samples, keep) = (samples as u64, keep as u64);
     proto::Type { kind: Kind::Topk.into(), samples, keep, values: values.into(), ..f32(dims) }
+}
+
+/// Type of a pruned copy with an index of gaps.
+pub fn topk_gaps(dims: &[usize], samples: usize, keep: usize, values: DType) -> proto::Type {
+    topk(dims, samples, keep, values).with_form(IndexForm::Gaps)
 }
 
 /// A list as attr.

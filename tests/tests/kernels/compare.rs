@@ -1,10 +1,11 @@
 //! Whether a value that the processor made is that of the reference.
 
 use half::{bf16, f16};
+use razorc_proto::packed;
 use razorc_runtime::arena::Arena;
 use razorc_runtime::program::Value;
 use razorc_runtime::reference::Tensor;
-use razorc_runtime::types::{DType, Kept, Topk, Type};
+use razorc_runtime::types::{DType, IndexForm, Kept, Topk, Type};
 
 /// Floats within `tolerance` of the largest finite one of their tensor, all else exactly.
 pub fn compare(about: &str, value: &Value, arena: &Arena, expected: &Tensor, tolerance: f64) {
@@ -46,18 +47,39 @@ pub fn compare(about: &str, value: &Value, arena: &Arena, expected: &Tensor, tol
     }
 }
 
-/// For each sample the index and the value of what was kept.
+/// For each sample the index and the value of what was kept, decoded bit by bit.
 fn kept(topk: &Topk, bytes: &[u8]) -> Vec<Vec<(usize, f64)>> {
-    let (bitmaps, values) = bytes.split_at(topk.samples * topk.words() * 8);
-    let number = |it: &[u8]| match topk.values {
-        Kept::F32 => f32::from_le_bytes(it.try_into().unwrap()).into(),
-        Kept::F16 => f16::from_le_bytes(it.try_into().unwrap()).into(),
-        Kept::Bf16 => bf16::from_le_bytes(it.try_into().unwrap()).into(),
+    let (n, keep, width) = (topk.n(), topk.keep, topk.values.bytes());
+    let scales = if topk.values == Kept::I8 { keep.div_ceil(256) * 4 } else { 0 };
+    let (indices, values) = bytes.split_at(topk.samples * topk.index_bytes());
+    let (scale_bytes, values) = values.split_at(topk.samples * scales);
+    let sample = |sample: usize| {
+        let index = &indices[sample * topk.index_bytes()..][..topk.index_bytes()];
+        let bit = |at: usize| (index[at / 8] >> (at % 8)) & 1 == 1;
+        let positions: Vec<usize> = match topk.form {
+            IndexForm::Bitmap => (0..n).filter(|&i| bit(i)).collect(),
+            IndexForm::Gaps => {
+                let low_bits = packed::low_bits(n as u64, keep as u64) as usize;
+                let high = (keep * low_bits).div_ceil(64) * 64;
+                let ones = (0..index.len() * 8 - high).filter(|&i| bit(high + i));
+                let low = |j: usize| (0..low_bits).map(|i| usize::from(bit(j * low_bits + i)) << i).sum::<usize>();
+                ones.enumerate().map(|(j, i)| (i - j) << low_bits | low(j)).collect()
+            }
+        };
+        assert_eq!(positions.len(), keep);
+        let number = |(j, it): (usize, &[u8])| -> f64 {
+            match topk.values {
+                Kept::F32 => f32::from_le_bytes(it.try_into().unwrap()).into(),
+                Kept::F16 => f16::from_le_bytes(it.try_into().unwrap()).into(),
+                Kept::Bf16 => bf16::from_le_bytes(it.try_into().unwrap()).into(),
+                Kept::I8 => {
+                    let scale = &scale_bytes[sample * scales + j / 256 * 4..][..4];
+                    (f32::from(it[0] as i8) * f32::from_le_bytes(scale.try_into().unwrap())).into()
+                }
+            }
+        };
+        let values = values[sample * keep * width..][..keep * width].chunks(width);
+        positions.into_iter().zip(values.enumerate().map(number)).collect()
     };
-    let width = topk.values.bytes();
-    let sample = |(bitmap, values): (&[u8], &[u8])| {
-        let indices = (0..topk.n()).filter(|i| (bitmap[i / 8] >> (i % 8)) & 1 == 1);
-        indices.zip(values.chunks(width).map(number)).collect()
-    };
-    bitmaps.chunks(topk.words() * 8).zip(values.chunks(topk.keep * width)).map(sample).collect()
+    (0..topk.samples).map(sample).collect()
 }

@@ -1,3 +1,5 @@
+use razorc_proto::program::Role;
+
 use crate::case::{Case, f32, int, ints};
 
 #[test]
@@ -116,8 +118,12 @@ fn all(x: &[usize], channels: usize, kernel: &[usize], change: impl Fn(Attrs) ->
     case.op("conv", &[x_id, w_id, b_id], f32(&y), &shaped(None));
     case.op("conv_input_grad", &[dy_id, w_id], f32(x), &shaped(Some(x)));
     case.op("conv_weight_grad", &[dy_id, x_id], f32(&w), &shaped(Some(&w)));
+    let momentum = case.updated(Role::State, &w);
+    case.update("conv_weight_grad", &[dy_id, x_id, momentum], &[momentum], &shaped(Some(&w)));
     // Its transpose reads what the convolution makes.
     case.op("conv_transpose", &[dy_id, w_id], f32(x), &shaped(Some(x)));
     case.op("conv_transpose_weight_grad", &[x_id, dy_id], f32(&w), &shaped(Some(&w)));
+    let other = case.updated(Role::State, &w);
+    case.update("conv_transpose_weight_grad", &[x_id, dy_id, other], &[other], &shaped(Some(&w)));
     case.check(1e-5);
 }

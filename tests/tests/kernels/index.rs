@@ -1,4 +1,4 @@
-use razorc_proto::program::DType;
+use razorc_proto::program::{DType, Role};
 
 use crate::case::{Case, dense, f32, int, ints};
 
@@ -17,6 +17,8 @@ fn gathers_along_any_axis() {
         let y = case.op("gather", &[x, at], f32(&y), &[("axis", int(axis))]);
         let attrs = [("axis", int(axis)), ("shape", ints(&dims))];
         case.op("gather_grad", &[y, at], f32(&dims), &attrs);
+        let momentum = case.updated(Role::State, &dims);
+        case.update("gather_grad", &[y, at, momentum], &[momentum], &attrs);
         let integers = case.integers(&dims, -99..99);
         let y = [&dims[..axis], &indices[..], &dims[axis + 1..]].concat();
         case.op("gather", &[integers, at], dense(DType::I64, &y), &[("axis", int(axis))]);

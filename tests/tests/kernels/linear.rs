@@ -1,3 +1,5 @@
+use razorc_proto::program::Role;
+
 use crate::case::{Case, f32, int};
 
 #[test]
@@ -13,6 +15,8 @@ fn linear() {
             case.op("linear", &[x_id, w_id, b_id], f32(&[rows, n]), &attrs);
             case.op("linear_input_grad", &[dy_id, w_id], f32(&[rows, k]), &attrs);
             case.op("linear_weight_grad", &[dy_id, x_id], f32(&w), &attrs);
+            let momentum = case.updated(Role::State, &w);
+            case.update("linear_weight_grad", &[dy_id, x_id, momentum], &[momentum], &attrs);
             case.check(1e-5);
         }
     }
@@ -60,10 +64,27 @@ fn matmul_repeats_what_has_fewer_matrices() {
     }
 }
 
+/// Few elements of long sums are computed in parts, which are added onto what is there too.
+#[test]
+fn long_sums() {
+    for transpose in [0, 1] {
+        let mut case = Case::new(&format!("long {transpose}"));
+        let w = if transpose == 1 { [6, 5] } else { [5, 6] };
+        let (x, dy) = (case.random(&[9000, 5]), case.random(&[9000, 6]));
+        let (momentum, attrs) = (case.updated(Role::State, &w), [("transpose", int(transpose))]);
+        case.op("linear_weight_grad", &[dy, x], f32(&w), &attrs);
+        case.update("linear_weight_grad", &[dy, x, momentum], &[momentum], &attrs);
+        case.check(1e-4);
+    }
+}
+
 #[test]
 fn little_scratch() {
     let mut case = Case::new("little").scratch(0);
     let (a, b) = (case.random(&[300, 700]), case.random(&[700, 200]));
+    let momentum = case.updated(Role::State, &[300, 200]);
+    let transposed = case.random(&[700, 300]);
+    case.update("linear_weight_grad", &[b, transposed, momentum], &[momentum], &[("transpose", int(0))]);
     case.op("matmul", &[a, b], f32(&[300, 200]), &[("ta", int(0)), ("tb", int(0))]);
     case.check(1e-5);
 }

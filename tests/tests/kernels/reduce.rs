@@ -1,3 +1,5 @@
+use razorc_proto::program::Role;
+
 use crate::case::{Case, f32, float, int, ints};
 
 #[test]
@@ -44,6 +46,8 @@ fn sums_down_to_a_shape_and_back() {
         let mut case = Case::new(&format!("{dims:?} to {shape:?}"));
         let x = case.random(dims);
         let y = case.op("reduce_to", &[x], f32(shape), &[("shape", ints(shape))]);
+        let momentum = case.updated(Role::State, shape);
+        case.update("reduce_to", &[x, momentum], &[momentum], &[("shape", ints(shape))]);
         if shape.len() == dims.len() {
             let attrs = [("shape", ints(dims)), ("scale", float(0.3))];
             case.op("expand", &[y], f32(dims), &attrs);

@@ -22,6 +22,23 @@ fn stochastic_gradient_descent() {
 }
 
 #[test]
+fn stochastic_gradient_descent_in_three() {
+    for n in [1, 65, 40_007] {
+        for (momentum, weight_decay) in [(0.0, 0.0), (0.9, 0.0), (0.9, 0.01), (0.0, 0.01)] {
+            let mut case = Case::new(&format!("{n} weights in three, momentum {momentum}, decay {weight_decay}"));
+            let (g, other, lr) = (case.random(&[n]), case.random(&[n]), case.tensor(&[], &[0.1]));
+            let (w, m) = (case.updated(Role::Param, &[n]), case.updated(Role::State, &[n]));
+            let attrs = [("momentum", float(momentum)), ("weight_decay", float(weight_decay))];
+            case.update("decay", &[w, m], &[m], &attrs);
+            case.update("accumulate", &[g, m], &[m], &[]);
+            case.update("accumulate", &[other, m], &[m], &[]);
+            case.update("descend", &[w, m, lr], &[w], &[]);
+            case.check(4e-6);
+        }
+    }
+}
+
+#[test]
 fn adam() {
     for (op, n, step) in [("adam", 40_007, 1.0), ("adam", 3, 1000.0), ("adamw", 40_007, 2.0), ("adamw", 64, 77.0)] {
         let mut case = Case::new(&format!("{op} of {n} weights"));

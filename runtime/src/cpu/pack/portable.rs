@@ -1,19 +1,19 @@
 use super::stage::{Sink, Source};
-use super::{Cut, chosen};
+use super::{Cut, Index, bitmap, chosen};
 use crate::cpu::bits;
 use crate::cpu::topk::magnitude;
 use crate::cpu::wide::wide;
 
 wide! {
-    /// Writes the bitmap and the kept values of one sample.
-    pub fn pack(x: &[f32], cut: Cut, bitmap: &mut [u8], sink: Sink<'_>) {
-        let mut sink = sink;
+    /// Writes the index and the kept values of one sample.
+    pub fn pack[I: Index](x: &[f32], cut: Cut, index: I, sink: Sink<'_>) {
+        let (mut index, mut sink) = (index, sink);
         let mut left = cut.ties;
-        for (x, word) in x.chunks(64).zip(bitmap.as_chunks_mut().0) {
+        for x in x.chunks(64) {
             let above = bits::word(x, |x| cut.threshold < magnitude(x));
             let equal = bits::word(x, |x| cut.threshold == magnitude(x));
             let kept = chosen(above, equal, &mut left);
-            *word = kept.to_le_bytes();
+            index.push(kept);
             let room = sink.room();
             let (mut rest, mut n) = (kept, 0);
             while rest != 0 {
@@ -23,18 +23,18 @@ wide! {
             }
             sink.advance(n);
         }
-        sink.flush();
+        index.finish();
+        sink.finish();
     }
 }
 
 wide! {
-    /// Writes one dense sample.
-    pub fn unpack(bitmap: &[u8], source: Source<'_>, y: &mut [f32]) {
-        let mut source = source;
-        for (y, word) in y.chunks_mut(64).zip(bitmap.as_chunks().0) {
-            y.fill(0.0);
-            let mut rest = u64::from_le_bytes(*word);
+    /// Expands the elements from `position` on.
+    pub fn expand(words: &[[u8; 8]], position: usize, source: &mut Source<'_>, y: &mut [f32]) {
+        for (y, position) in y.chunks_mut(64).zip((position..).step_by(64)) {
+            let mut rest = bitmap::bits_at(words, position) & (u64::MAX >> (64 - y.len()));
             let kept = rest.count_ones() as usize;
+            y.fill(0.0);
             let mut values = source.next().iter();
             while rest != 0 {
                 y[rest.trailing_zeros() as usize] = *values.next().expect("64 values at most");

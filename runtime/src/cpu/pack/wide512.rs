@@ -1,24 +1,24 @@
 use std::arch::x86_64::*;
 
 use super::stage::{GROUP, Sink, Source};
-use super::{Cut, chosen};
+use super::{Cut, Index, bitmap, chosen};
 
-/// Writes the bitmap and the kept values of one sample.
+/// Writes the index and the kept values of one sample.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt,bmi1,bmi2")]
-pub fn pack(x: &[f32], cut: Cut, bitmap: &mut [u8], mut sink: Sink<'_>) {
+pub fn pack(x: &[f32], cut: Cut, mut index: impl Index, mut sink: Sink<'_>) {
     let mut left = cut.ties;
     let (groups, rest) = x.as_chunks::<GROUP>();
-    let (words, _) = bitmap.as_chunks_mut();
-    for (x, word) in groups.iter().zip(&mut *words) {
-        *word = pack_group(x, u64::MAX, cut.threshold, &mut left, &mut sink).to_le_bytes();
+    for x in groups {
+        index.push(pack_group(x, u64::MAX, cut.threshold, &mut left, &mut sink));
     }
-    if let Some(word) = words.get_mut(groups.len()) {
+    if !rest.is_empty() {
         let mut padded = [0.0; GROUP];
         padded[..rest.len()].copy_from_slice(rest);
         let valid = (1 << rest.len()) - 1;
-        *word = pack_group(&padded, valid, cut.threshold, &mut left, &mut sink).to_le_bytes();
+        index.push(pack_group(&padded, valid, cut.threshold, &mut left, &mut sink));
     }
-    sink.flush();
+    index.finish();
+    sink.finish();
 }
 
 #[inline]
@@ -48,17 +48,19 @@ fn pack_group(x: &[f32; GROUP], valid: u64, threshold: u32, left: &mut usize, si
     kept
 }
 
-/// Writes one dense sample.
+/// Expands the elements from `position` on.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt,bmi1,bmi2")]
-pub fn unpack(bitmap: &[u8], mut source: Source<'_>, y: &mut [f32]) {
+pub fn expand(words: &[[u8; 8]], position: usize, source: &mut Source<'_>, y: &mut [f32]) {
     let (groups, rest) = y.as_chunks_mut::<GROUP>();
-    let (words, _) = bitmap.as_chunks();
-    for (y, word) in groups.iter_mut().zip(words) {
-        unpack_group(u64::from_le_bytes(*word), &mut source, y);
+    let mut position = position;
+    for y in groups {
+        unpack_group(bitmap::bits_at(words, position), source, y);
+        position += GROUP;
     }
-    if let Some(word) = words.get(groups.len()) {
+    if !rest.is_empty() {
         let mut padded = [0.0; GROUP];
-        unpack_group(u64::from_le_bytes(*word), &mut source, &mut padded);
+        let valid = (1 << rest.len()) - 1;
+        unpack_group(bitmap::bits_at(words, position) & valid, source, &mut padded);
         rest.copy_from_slice(&padded[..rest.len()]);
     }
 }
