@@ -241,6 +241,8 @@ impl Kernel {
             | Kernel::TanhGrad(_)
             | Kernel::HardSwishGrad(_)
             | Kernel::UnaryGrad(_) => &[0, 1],
+            Kernel::LinearInputGrad(it) if it.onto => &[2],
+            Kernel::ConvInputGrad(it) if it.onto => &[2],
             _ => &[],
         }
     }

@@ -5,7 +5,7 @@ use super::{
     logic, loss, lrn, norm, optimizer, pack, places, pool2d, reduce, resize, row_norm, rows, slope, softmax, topk,
     unary, volume,
 };
-use crate::arena::{Element, Step};
+use crate::arena::{Element, Reusable, Step};
 use crate::kernels::Kernel;
 use crate::kernels::loss::{Correct, CrossEntropy};
 use crate::kernels::optimizer::{Adam, Sgd};
@@ -47,7 +47,7 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
     let y = || step.result::<f32>(0);
     match kernel {
         Kernel::Linear(it) => linear::linear(team, it, x(0), x(1), bias(it.bias), y()),
-        Kernel::LinearInputGrad(it) => linear::linear_input_grad(team, it, x(0), x(1), y()),
+        Kernel::LinearInputGrad(it) => linear::linear_input_grad(team, it, x(0), x(1), onto(pool, it.onto, step)),
         Kernel::LinearWeightGrad(it) => linear::linear_weight_grad(team, it, x(0), x(1), y()),
         Kernel::Matmul(it) => linear::matmul(team, it, x(0), x(1), y()),
         Kernel::Attention(it) => {
@@ -59,7 +59,7 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
             attention::attention_grad(team, it, x(0), [x(1), x(2), x(3), mask], x(4), results(step));
         }
         Kernel::Conv(it) => conv::conv(team, it, x(0), x(1), bias(it.bias), y()),
-        Kernel::ConvInputGrad(it) => conv::conv_input_grad(team, it, x(0), x(1), y()),
+        Kernel::ConvInputGrad(it) => conv::conv_input_grad(team, it, x(0), x(1), onto(pool, it.onto, step)),
         Kernel::ConvWeightGrad(it) => conv::conv_weight_grad(team, it, x(0), x(1), y()),
         Kernel::MaxPool(it) if it.wide => pool2d::max_pool::<i32>(pool, it, x(0), step.wanted(0), step.wanted(1)),
         Kernel::MaxPool(it) => pool2d::max_pool::<u8>(pool, it, x(0), step.wanted(0), step.wanted(1)),
@@ -223,6 +223,15 @@ fn operands<'a, const N: usize>(step: &Step<'a>) -> [&'a [f32]; N] {
 
 fn results<'a, const N: usize>(step: &Step<'a>) -> [&'a mut [f32]; N] {
     std::array::from_fn(|slot| any(step, slot))
+}
+
+/// The only result; where the kernel adds onto operand 2, it is that at the start.
+fn onto<'a>(pool: &Pool, onto: bool, step: &Step<'a>) -> &'a mut [f32] {
+    let y = step.result(0);
+    if onto && let Reusable::Apart(x) = step.reusable(2) {
+        layout::copy(pool, x, y);
+    }
+    y
 }
 
 /// A result, empty where it is not wanted.

@@ -22,7 +22,8 @@ impl Case {
             let result = &program.train().values()[result.value()];
             let Type::Dense(Element::F32, _) = result.ty() else { continue };
             let slots = checked.kernel().reuses();
-            assert_eq!(slots, ops::find(checked.op()).unwrap().reuses, "{} in the op table", checked.op());
+            let in_table = ops::find(checked.op()).unwrap().reuses.iter().filter(|it| **it < checked.operands().len());
+            assert!(slots.iter().eq(in_table), "{} in the op table", checked.op());
             let operand = |slot: &usize| program.train().values()[checked.operands()[*slot].value()].ty();
             for slot in slots.iter().filter(|it| operand(it).elements() == result.ty().elements()) {
                 twins.extend(self.add_reuse(checked, *slot));
