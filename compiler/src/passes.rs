@@ -20,6 +20,7 @@ pub mod recompute;
 pub mod samples;
 pub mod slope_codes;
 pub mod sparse_rows;
+pub mod sum_onto;
 
 use crate::graph::{Graph, Phase, Value};
 use crate::options::Options;
@@ -66,6 +67,7 @@ pub const CLEANING: &[Pass] = &[
     Pass { name: "rebuild-views", run: |graph, _| rebuild_views::run(graph) },
     Pass { name: "sparse-rows", run: |graph, _| sparse_rows::run(graph) },
     Pass { name: "join-slices", run: |graph, _| join_slices::run(graph) },
+    Pass { name: "sum-onto", run: |graph, _| sum_onto::run(graph) },
     Pass { name: "dead-code", run: |graph, _| dead_code::run(graph, &ends(graph)) },
 ];
 

@@ -231,6 +231,7 @@ impl Kernel {
             | Kernel::SoftmaxGrad(_)
             | Kernel::LogSoftmax(_)
             | Kernel::LogSoftmaxGrad(_)
+            | Kernel::SoftmaxCrossEntropyGrad(_)
             | Kernel::RowNorm(_)
             | Kernel::RowNormGrad(_)
             | Kernel::RowNormGradFromOutput(_) => &[0],
@@ -243,6 +244,8 @@ impl Kernel {
             | Kernel::TanhGrad(_)
             | Kernel::HardSwishGrad(_)
             | Kernel::UnaryGrad(_) => &[0, 1],
+            Kernel::LinearInputGrad(it) if it.onto => &[2],
+            Kernel::ConvInputGrad(it) if it.onto => &[2],
             _ => &[],
         }
     }

@@ -70,10 +70,6 @@ const FAULTS: &[Fault] = &[
         "train: instruction 0 (conv): result 0 is f32[2,4,5,4] and should be f32[2,4,5,5]",
     ),
     (
-        |it| value(it, "z.grad").place = value(it, "z").place,
-        "train: instruction 8 (softmax_cross_entropy_grad): z.grad is written twice",
-    ),
-    (
         |it| {
             value(it, "a").place = value(it, "h").place;
             step(it, 2).operands[0] = step(it, 1).operands[0];

@@ -81,6 +81,39 @@ fn views_lie_where_their_operand_lies() {
 }
 
 #[test]
+fn results_take_over_the_bytes_of_what_dies() {
+    let mut graph = Graph::new("reuses");
+    let w = graph.declare("frozen", "w", Type::f32(&[2, 3]));
+    let x = graph.declare("input", "x", Type::f32(&[2, 3]));
+    let row = graph.declare("input", "row", Type::f32(&[3]));
+    let mut at = |op: &str, operands: &[Value], name: &str| {
+        let attrs = if op == "reshape" { shape(&[6]) } else { Attrs::new() };
+        add(&mut graph, Phase::Forward, op, operands, attrs, name)
+    };
+    let of_resident = at("tanh", &[w], "of resident");
+    let early = at("tanh", &[x], "early");
+    let last = at("add", &[row, x], "last");
+    let seen = at("reshape", &[last], "seen");
+    let of_view = at("exp", &[seen], "of view");
+    let twice = at("add", &[of_view, of_view], "twice");
+    let kept = at("tanh", &[twice], "kept");
+    let of_kept = at("tanh", &[kept], "of kept");
+    let sum = at("add", &[early, of_resident], "sum");
+    let ends = at("reduce_to", &[sum], "ends");
+    let plan = schedule(&graph, &[kept, of_kept, ends]);
+    let home = |it: Value| plan.places[&it];
+    assert!(home(of_resident) != home(w) && home(early) != home(x), "x is read again");
+    assert_eq!([last, seen, of_view].map(home), [home(x); 3]);
+    assert_ne!(home(twice), home(of_view), "both operands are in the same bytes");
+    assert_eq!(home(kept), home(twice));
+    assert_ne!(home(of_kept), home(kept), "kept values are read after the last step");
+    assert_eq!(home(sum), home(early), "of two that die the younger one");
+    assert_ne!(home(ends), home(sum), "a sum is smaller");
+    let reused = plan.storages.iter().find(|it| it.value == x).unwrap();
+    assert_eq!((reused.buffer.first, reused.buffer.end), (0, 5), "until the sum of what took its bytes over last");
+}
+
+#[test]
 fn random_lifetimes_are_planned_without_overlap() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for _ in 0..300 {

@@ -1,6 +1,6 @@
 //! Convolutions over any number of spatial axes, and their transposes.
 
-use super::rules::{all_floats, dims, fail, shaped, sizes, sum, unpacked};
+use super::rules::{added, all_floats, dims, fail, shaped, sizes, sum, unpacked};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing, third};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -21,7 +21,16 @@ pub const OPS: &[OpDef] = &[
         writes: nothing,
         lower: Lower::Instruction,
     },
-    OpDef::made("conv_input_grad", &["dx"], input_grad),
+    OpDef {
+        reuses: &[2],
+        ..OpDef::made("conv_input_grad", &["dx"], |operands, attrs| {
+            let plain = operands.first().is_none_or(|it| it.rank() <= 4) && attrs.int_or("groups", 1) == 1;
+            if 2 < operands.len() && !plain {
+                return fail("adds onto nothing with groups, or with more than two spatial axes");
+            }
+            added(operands, 2, |operands| input_grad(operands, attrs))
+        })
+    },
     OpDef {
         estimates: &[(1, Estimate::Safe)],
         writes: third,

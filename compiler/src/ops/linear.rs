@@ -1,6 +1,6 @@
 //! `y = x · w + b` and products of two activations.
 
-use super::rules::{all_floats, broadcast, dims, fail, sum, unpacked};
+use super::rules::{added, all_floats, broadcast, dims, fail, sum, unpacked};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing, third};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -28,7 +28,12 @@ pub const OPS: &[OpDef] = &[
         writes: nothing,
         lower: Lower::Instruction,
     },
-    OpDef::made("linear_input_grad", &["dx"], linear_input_grad),
+    OpDef {
+        reuses: &[2],
+        ..OpDef::made("linear_input_grad", &["dx"], |operands, attrs| {
+            added(operands, 2, |operands| linear_input_grad(operands, attrs))
+        })
+    },
     OpDef {
         estimates: &[(1, Estimate::Safe)],
         writes: third,

@@ -17,15 +17,18 @@ pub const OPS: &[OpDef] = &[
         ],
         ..loss("softmax_cross_entropy", cross_entropy, cross_entropy_vjp)
     },
-    OpDef::made("softmax_cross_entropy_grad", &["dlogits"], |operands, attrs| {
-        let (scores, lse) = operands.split_first().and_then(|(x, rest)| Some((x, rest.first()?))).unzip();
-        let (Some(scores), Some(lse)) = (scores, lse) else { return fail("takes scores and their log-sum-exp") };
-        floats(operands, &[1])?;
-        let others = [std::slice::from_ref(scores), &operands[2..]].concat();
-        let positions = classes(&others, attrs)?;
-        dims(lse, &positions, "the log-sum-exp")?;
-        Ok(vec![scores.clone()])
-    }),
+    OpDef {
+        reuses: &[0],
+        ..OpDef::made("softmax_cross_entropy_grad", &["dlogits"], |operands, attrs| {
+            let (scores, lse) = operands.split_first().and_then(|(x, rest)| Some((x, rest.first()?))).unzip();
+            let (Some(scores), Some(lse)) = (scores, lse) else { return fail("takes scores and their log-sum-exp") };
+            floats(operands, &[1])?;
+            let others = [std::slice::from_ref(scores), &operands[2..]].concat();
+            let positions = classes(&others, attrs)?;
+            dims(lse, &positions, "the log-sum-exp")?;
+            Ok(vec![scores.clone()])
+        })
+    },
     loss("mse", scalar, |at| elementwise(at, "mse_grad")),
     OpDef::made("mse_grad", &["dprediction"], |operands, _| Ok(vec![pair(operands)?])),
     loss("mae", scalar, |at| elementwise(at, "mae_grad")),

@@ -132,6 +132,21 @@ pub fn is_i64(operand: &Type) -> bool {
     matches!(operand, Type::Dense { dtype: DType::I64, .. })
 }
 
+/// The result that `made` tells from the first `count` operands; one more of its type is added to it.
+pub fn added(
+    operands: &[Type],
+    count: usize,
+    made: impl Fn(&[Type]) -> Result<Vec<Type>, ShapeError>,
+) -> Result<Vec<Type>, ShapeError> {
+    arity(operands, count, count + 1)?;
+    let (operands, onto) = operands.split_at(count);
+    let made = made(operands)?;
+    match onto {
+        [onto] if *onto != made[0] => fail(format!("{onto} cannot be added to {}", made[0])),
+        _ => Ok(made),
+    }
+}
+
 /// Results of a sum that `made` tells from its `count` operands. With one more operand, of the result's type, there are
 /// none: the sum is added onto that.
 pub fn sum(

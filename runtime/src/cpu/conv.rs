@@ -45,15 +45,15 @@ pub fn conv(team: &Team<'_>, conv: &Conv, x: &[f32], w: &[f32], b: Option<&[f32]
     });
 }
 
-/// Gradient with respect to x. The pixels of x fall into `sh * sw` phases; all pixels of a phase are reached by the
+/// Gradient with respect to x, or that added onto `dx`. The pixels of x fall into `sh * sw` phases; all pixels of a phase are reached by the
 /// same taps, so that each phase is a convolution of dy with stride 1.
 pub fn conv_input_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     let conv = &conv.flat();
-    if depthwise::fits(conv) {
+    if depthwise::fits(conv) && !conv.onto {
         return depthwise::conv_input_grad(team, conv, dy, w, dx);
     }
     let size = Sizes::of(conv);
-    if !all_reached(conv) {
+    if !all_reached(conv) && !conv.onto {
         team.pool.chunks(dx, size.input, |_, plane| plane.fill(0.0));
     }
     let dx = Disjoint::new(dx);
@@ -81,7 +81,7 @@ pub fn conv_input_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], w: &[f32], dx: 
                     row: size.input,
                     cols: Axis::pixels(y.count, x.count, strides),
                 },
-                bias: Bias::None,
+                bias: if conv.onto { Bias::Itself } else { Bias::None },
             }
         });
     }

@@ -1,9 +1,10 @@
 //! Softmax cross entropy of scores with an axis of classes anywhere behind the batch, and the count of what is right.
 
-use super::chunks::{CHUNK, each, each2, rows_per_chunk};
+use super::chunks::{CHUNK, each, each_over, each2, rows_per_chunk};
 use super::math::exp;
 use super::softmax::max_and_sum;
 use super::wide::wide;
+use crate::arena::Reusable;
 use crate::kernels::loss::{Classes, CrossEntropy, Reduction};
 use crate::pool::Pool;
 
@@ -157,7 +158,7 @@ wide! {
 }
 
 /// Gradient of the scores, from the scores and the logarithms of their sums.
-pub fn softmax_cross_entropy_grad(pool: &Pool, [scores, lse]: [&[f32]; 2], of: &Targets<'_>, dx: &mut [f32]) {
+pub fn softmax_cross_entropy_grad(pool: &Pool, scores: Reusable<'_>, lse: &[f32], of: &Targets<'_>, dx: &mut [f32]) {
     let CrossEntropy { at, label_smoothing, .. } = of.loss;
     let (factor, class_weights) = (of.factor(), of.class_weights());
     // What pulls at the target, and what pulls at every class.
@@ -168,21 +169,21 @@ pub fn softmax_cross_entropy_grad(pool: &Pool, [scores, lse]: [&[f32]; 2], of: &
     };
     if at.inner == 1 {
         let rows = rows_per_chunk(at.classes);
-        each(pool, dx, rows * at.classes, |idx, dx| {
+        each_over(pool, scores, dx, rows * at.classes, |idx, dx| {
             for (i, dx) in dx.chunks_mut(at.classes).enumerate() {
                 let position = idx * rows + i;
                 let Some((target, hard, soft)) = pulls(position) else {
                     dx.fill(0.0);
                     continue;
                 };
-                let scores = &scores[position * at.classes..][..at.classes];
+                let score = dx[target];
                 let whole = hard + soft * class_weights;
-                probabilities(scores, lse[position], whole as f32, dx);
+                probabilities(dx, lse[position], whole as f32);
                 if soft != 0.0 {
                     dx.iter_mut().enumerate().for_each(|(class, dx)| *dx -= (soft * of.class_weight(class)) as f32);
                 }
                 // In one step: the difference may be small beside its parts.
-                let p = exp(scores[target] - lse[position]) as f64;
+                let p = exp(score - lse[position]) as f64;
                 dx[target] = (p * whole - soft * of.class_weight(target) - hard) as f32;
             }
         });
@@ -200,14 +201,15 @@ pub fn softmax_cross_entropy_grad(pool: &Pool, [scores, lse]: [&[f32]; 2], of: &
         }
         let (base, soft) = (factor * row * (1.0 - label_smoothing), factor * row * label_smoothing / at.classes as f64);
         let own_soft = soft * of.class_weight(class);
-        let scores = &scores[line * at.inner + part * size..];
-        let (lse, targets) = (&lse[begin..], &of.target[begin..]);
-        for (dx, ((&score, &lse), &target)) in dx.iter_mut().zip(scores.iter().zip(lse).zip(targets)) {
+        if let Reusable::Apart(scores) = scores {
+            dx.copy_from_slice(&scores[line * at.inner + part * size..][..dx.len()]);
+        }
+        for (dx, (&lse, &target)) in dx.iter_mut().zip(lse[begin..].iter().zip(&of.target[begin..])) {
             *dx = match at.class(target) {
                 None => 0.0,
                 Some(target) => {
                     let hard = base * of.class_weight(target);
-                    let p = exp(score - lse) as f64;
+                    let p = exp(*dx - lse) as f64;
                     let pull = if target == class { own_soft + hard } else { own_soft };
                     (p * (hard + soft * class_weights) - pull) as f32
                 }
@@ -234,8 +236,9 @@ fn each_part(pool: &Pool, y: &mut [f32], length: usize, size: usize, task: impl 
 }
 
 wide! {
-    fn probabilities(x: &[f32], lse: f32, factor: f32, y: &mut [f32]) {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = exp(x - lse) * factor);
+    /// y holds the scores at the start.
+    fn probabilities(y: &mut [f32], lse: f32, factor: f32) {
+        y.iter_mut().for_each(|y| *y = exp(*y - lse) * factor);
     }
 }
 

@@ -3,10 +3,10 @@
 use super::pack::reader::Packed;
 use super::{
     activation, attention, binary, broadcast, conv, cross_entropy, dropout, elementwise, fold, index, layout, linear,
-    logic, loss, lrn, norm, optimizer, pack, places, pool2d, quant, reduce, resize, row_norm, rows, slope, softmax, sparse,
-    topk, unary, volume,
+    logic, loss, lrn, norm, optimizer, pack, places, pool2d, quant, reduce, resize, row_norm, rows, slope, softmax,
+    sparse, topk, unary, volume,
 };
-use crate::arena::{Element, Step};
+use crate::arena::{Element, Reusable, Step};
 use crate::kernels::Kernel;
 use crate::kernels::loss::{Correct, CrossEntropy};
 use crate::kernels::optimizer::{Adam, Sgd};
@@ -49,10 +49,10 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
     let y = || step.result::<f32>(0);
     match kernel {
         Kernel::Linear(it) => linear::linear(team, it, x(0), x(1), bias(it.bias), y()),
-        Kernel::LinearInputGrad(it) => linear::linear_input_grad(team, it, x(0), x(1), y()),
+        Kernel::LinearInputGrad(it) => linear::linear_input_grad(team, it, x(0), x(1), onto(pool, it.onto, step)),
         Kernel::LinearWeightGrad(it) => match packed(&it.x, step, 1) {
             None => linear::linear_weight_grad(team, it, x(0), x(1), y()),
-            Some(kept) => sparse::linear::weight_grad(team, it, x(0), &kept, onto(it.onto, y())),
+            Some(kept) => sparse::linear::weight_grad(team, it, x(0), &kept, sums(it.onto, y())),
         },
         Kernel::Matmul(it) => linear::matmul(team, it, x(0), x(1), y()),
         Kernel::Attention(it) => {
@@ -64,10 +64,10 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
             attention::attention_grad(team, it, x(0), [x(1), x(2), x(3), mask], x(4), results(step));
         }
         Kernel::Conv(it) => conv::conv(team, it, x(0), x(1), bias(it.bias), y()),
-        Kernel::ConvInputGrad(it) => conv::conv_input_grad(team, it, x(0), x(1), y()),
+        Kernel::ConvInputGrad(it) => conv::conv_input_grad(team, it, x(0), x(1), onto(pool, it.onto, step)),
         Kernel::ConvWeightGrad(it) => match packed(&it.x, step, 1) {
             None => conv::conv_weight_grad(team, it, x(0), x(1), y()),
-            Some(kept) => conv::conv_weight_grad_kept(team, it, x(0), &kept, onto(it.onto, y())),
+            Some(kept) => conv::conv_weight_grad_kept(team, it, x(0), &kept, sums(it.onto, y())),
         },
         Kernel::MaxPool(it) if it.wide => pool2d::max_pool::<i32>(pool, it, x(0), step.wanted(0), step.wanted(1)),
         Kernel::MaxPool(it) => pool2d::max_pool::<u8>(pool, it, x(0), step.wanted(0), step.wanted(1)),
@@ -164,7 +164,7 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
             cross_entropy::softmax_cross_entropy(pool, x(0), &targets(it, step, 1), any(step, 0), any(step, 1));
         }
         Kernel::SoftmaxCrossEntropyGrad(it) => {
-            cross_entropy::softmax_cross_entropy_grad(pool, [x(0), x(1)], &targets(it, step, 2), y());
+            cross_entropy::softmax_cross_entropy_grad(pool, from(0), x(1), &targets(it, step, 2), y());
         }
         Kernel::Mse(_) => y()[0] = loss::mse(pool, pair(step)),
         Kernel::MseGrad(_) => loss::mse_grad(pool, pair(step), y()),
@@ -253,11 +253,20 @@ fn packed<'a>(stored: &'a Stored, step: &Step<'a>, slot: usize) -> Option<Packed
 }
 
 /// What a sum is added to: what is there, or zeros.
-fn onto(onto: bool, sums: &mut [f32]) -> &mut [f32] {
+fn sums(onto: bool, sums: &mut [f32]) -> &mut [f32] {
     if !onto {
         sums.fill(0.0);
     }
     sums
+}
+
+/// The only result; where the kernel adds onto operand 2, it is that at the start.
+fn onto<'a>(pool: &Pool, onto: bool, step: &Step<'a>) -> &'a mut [f32] {
+    let y = step.result(0);
+    if onto && let Reusable::Apart(x) = step.reusable(2) {
+        layout::copy(pool, x, y);
+    }
+    y
 }
 
 /// A result, empty where it is not wanted.

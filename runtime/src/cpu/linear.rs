@@ -15,11 +15,12 @@ pub fn linear(team: &Team<'_>, sizes: &Linear, x: &[f32], w: &[f32], b: Option<&
     product(team, 1, dims, |_| (down(x, k), w), b.map_or(Bias::None, Bias::Cols), y);
 }
 
-/// Gradient with respect to x.
+/// Gradient with respect to x, or that added onto `dx`.
 pub fn linear_input_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], w: &[f32], dx: &mut [f32]) {
-    let Linear { rows, k, n, transpose, .. } = *sizes;
+    let Linear { rows, k, n, transpose, onto, .. } = *sizes;
     let w = if transpose { across(w, k) } else { down(w, n) };
-    product(team, 1, [rows, n, k], |_| (down(dy, n), w), Bias::None, dx);
+    let bias = if onto { Bias::Itself } else { Bias::None };
+    product(team, 1, [rows, n, k], |_| (down(dy, n), w), bias, dx);
 }
 
 /// Gradient with respect to w, or that added onto `dw`.

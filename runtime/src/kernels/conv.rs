@@ -50,7 +50,7 @@ pub struct Conv {
     pub bias: bool,
     /// How x is saved.
     pub x: Stored,
-    /// Whether a weight gradient is added onto a third operand, in place.
+    /// Whether a gradient is added onto a third operand; that of w in place.
     pub onto: bool,
 }
 
@@ -68,15 +68,14 @@ pub(super) fn conv(call: &Call<'_>) -> Result<Kernel> {
 }
 
 pub(super) fn conv_input_grad(call: &Call<'_>) -> Result<Kernel> {
-    call.operands(2..=2)?;
     let x = call.shape()?;
     if 4 < x.len() {
+        call.operands(2..=2)?;
         return volume::conv_input_grad(call, &x);
     }
     let (conv, y) = geometry(call, &x, call.f32(1)?, false)?;
     call.f32_of(0, &y)?;
-    call.result(&x)?;
-    Ok(Kernel::ConvInputGrad(conv))
+    Ok(Kernel::ConvInputGrad(Conv { onto: call.sum(2, &x)?, ..conv }))
 }
 
 pub(super) fn conv_weight_grad(call: &Call<'_>) -> Result<Kernel> {

@@ -20,7 +20,7 @@ pub struct Linear {
     pub bias: bool,
     /// How x is saved.
     pub x: Stored,
-    /// Whether a weight gradient is added onto a third operand, in place.
+    /// Whether a gradient is added onto a third operand; that of w in place.
     pub onto: bool,
 }
 
@@ -56,7 +56,6 @@ pub(super) fn linear(call: &Call<'_>) -> Result<Kernel> {
 }
 
 pub(super) fn linear_input_grad(call: &Call<'_>) -> Result<Kernel> {
-    call.operands(2..=2)?;
     let dy = call.f32(0)?;
     let (n, lead) = dy.split_last().ok_or_else(|| call.wrong_operand(0, "f32[.., n]"))?;
     let transpose = call.flag("transpose")?;
@@ -65,7 +64,7 @@ pub(super) fn linear_input_grad(call: &Call<'_>) -> Result<Kernel> {
         [k, wn] if !transpose && wn == *n => k,
         _ => return Err(call.wrong_operand(1, format!("a matrix that makes {n} columns"))),
     };
-    call.result(&[lead, &[k]].concat())?;
+    let onto = call.sum(2, &[lead, &[k]].concat())?;
     Ok(Kernel::LinearInputGrad(Linear {
         rows: lead.iter().product(),
         k,
@@ -73,7 +72,7 @@ pub(super) fn linear_input_grad(call: &Call<'_>) -> Result<Kernel> {
         transpose,
         bias: false,
         x: Stored::Dense,
-        onto: false,
+        onto,
     }))
 }
 

@@ -16,6 +16,9 @@ pub fn conv(it: &Conv, args: &Args) -> Tensor {
 pub fn input_grad(it: &Conv, args: &Args) -> Tensor {
     let (dy, w) = (args.floats(0, output(it)), args.floats(1, weights(it)));
     let mut dx = Array4::<f64>::zeros(input(it));
+    if it.onto {
+        dx += &args.floats(2, input(it));
+    }
     each_tap(it, |yi, xi, wi| dx[xi] += dy[yi] * w[wi]);
     dx.into()
 }

@@ -12,7 +12,11 @@ pub fn linear(it: &Linear, args: &Args) -> Tensor {
 }
 
 pub fn input_grad(it: &Linear, args: &Args) -> Tensor {
-    args.floats(0, (it.rows, it.n)).dot(&weight(it, args).t()).into()
+    let mut dx = args.floats(0, (it.rows, it.n)).dot(&weight(it, args).t());
+    if it.onto {
+        dx += &args.floats(2, (it.rows, it.k));
+    }
+    dx.into()
 }
 
 pub fn weight_grad(it: &Linear, args: &Args) -> Tensor {

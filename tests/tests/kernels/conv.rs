@@ -117,6 +117,9 @@ fn all(x: &[usize], channels: usize, kernel: &[usize], change: impl Fn(Attrs) ->
     case.op("conv", &[x_id, w_id], f32(&y), &shaped(None));
     case.op("conv", &[x_id, w_id, b_id], f32(&y), &shaped(None));
     case.op("conv_input_grad", &[dy_id, w_id], f32(x), &shaped(Some(x)));
+    if kernel.len() <= 2 {
+        case.op("conv_input_grad", &[dy_id, w_id, x_id], f32(x), &shaped(Some(x)));
+    }
     case.op("conv_weight_grad", &[dy_id, x_id], f32(&w), &shaped(Some(&w)));
     let momentum = case.updated(Role::State, &w);
     case.update("conv_weight_grad", &[dy_id, x_id, momentum], &[momentum], &shaped(Some(&w)));

@@ -14,6 +14,7 @@ fn linear() {
             case.op("linear", &[x_id, w_id], f32(&[rows, n]), &attrs);
             case.op("linear", &[x_id, w_id, b_id], f32(&[rows, n]), &attrs);
             case.op("linear_input_grad", &[dy_id, w_id], f32(&[rows, k]), &attrs);
+            case.op("linear_input_grad", &[dy_id, w_id, x_id], f32(&[rows, k]), &attrs);
             case.op("linear_weight_grad", &[dy_id, x_id], f32(&w), &attrs);
             let momentum = case.updated(Role::State, &w);
             case.update("linear_weight_grad", &[dy_id, x_id, momentum], &[momentum], &attrs);
