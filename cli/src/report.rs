@@ -71,6 +71,7 @@ pub fn decisions(saved: &[back_razor::Decision], norms: &[norm_from_output::Deci
     let saved = saved.iter().map(|it| match it.outcome {
         Ok(Saved::Pruned(sparsity)) => (&it.value, format!("{sparsity} pruned")),
         Ok(Saved::Coded(bits)) => (&it.value, format!("{bits} bits of the slope at it")),
+        Ok(Saved::Quantized(bits)) => (&it.value, format!("{bits} bits of each element")),
         Ok(Saved::Rounded) => (&it.value, "rounded to 16 bits".to_string()),
         Err(whole) => (&it.value, format!("whole: {whole}")),
     });

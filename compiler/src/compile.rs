@@ -11,7 +11,7 @@ use crate::import::{Imported, Source, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{self, BatchNorm, Loss, OptimizerKind, Options};
 use crate::passes::back_razor::{self, Decision};
-use crate::passes::{self, norm_from_output, slope_codes};
+use crate::passes::{self, norm_from_output, round_saves, slope_codes};
 use crate::prepare::prepare;
 use crate::schedule::schedule;
 use crate::sizes::{self, SizeError};
@@ -176,8 +176,10 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     passes::apply(passes::SAVES, &mut train, options, watch);
     let coded = slope_codes::decisions(&train, &options.razor);
     let mut decisions = back_razor::decisions(&train, &options.razor, options.rows());
+    let rounded = round_saves::decisions(&train, &options.razor);
     for decision in &mut decisions {
-        let found = coded.iter().find(|it| it.value == decision.value);
+        let whole = decision.outcome.is_err();
+        let found = coded.iter().chain(rounded.iter().filter(|_| whole)).find(|it| it.value == decision.value);
         found.into_iter().for_each(|it| decision.clone_from(it));
     }
     passes::apply(passes::STEP, &mut train, options, watch);

@@ -17,6 +17,7 @@ mod pattern;
 pub mod read_packed;
 pub mod rebuild_views;
 pub mod recompute;
+pub mod round_saves;
 pub mod samples;
 pub mod slope_codes;
 pub mod sparse_rows;
@@ -84,6 +85,7 @@ pub const STEP: &[Pass] = &[
         name: "back-razor",
         run: |graph, options| back_razor::run(graph, &options.razor, options.rows(), options.seed),
     },
+    Pass { name: "round-saves", run: |graph, options| round_saves::run(graph, &options.razor) },
     Pass { name: "read-packed", run: |graph, _| read_packed::run(graph) },
     ACCUMULATE,
 ];

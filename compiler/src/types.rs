@@ -157,7 +157,7 @@ impl Type {
 
     /// Whether this is a copy of a dense f32 tensor of the same sizes, in fewer bytes.
     pub fn is_packed(&self) -> bool {
-        matches!(self, Type::TopK { .. })
+        matches!(self, Type::TopK { .. } | Type::Quant { .. })
     }
 
     /// A packed copy seen with other axes; none where its bytes would then mean something else.
@@ -165,6 +165,10 @@ impl Type {
         match self {
             Type::TopK { samples, keep, values, form, .. } => {
                 Some(Type::TopK { dims: dims.to_vec(), samples: *samples, keep: *keep, values: *values, form: *form })
+            }
+            // Blocks end with the rows of the last axis.
+            Type::Quant { dims: own, bits, block } if own.last() == dims.last() => {
+                Some(Type::Quant { dims: dims.to_vec(), bits: *bits, block: *block })
             }
             _ => None,
         }

@@ -56,7 +56,7 @@ pub const SCRATCH: usize = gemm::SCRATCH;
 pub fn scratch(program: &Program) -> usize {
     let instructions = [program.train(), program.eval()].into_iter().flat_map(Sequence::instructions);
     let needs = instructions.map(|it| match it.kernel() {
-        Kernel::LinearWeightGrad(it) if it.x != Stored::Dense => sparse::linear::scratch(it.k),
+        Kernel::LinearWeightGrad(it) if matches!(it.x, Stored::Pruned(_)) => sparse::linear::scratch(it.k),
         Kernel::ConvWeightGrad(it) if it.x != Stored::Dense => conv::kept_scratch(it),
         _ => 0,
     });

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use ndarray::Array1;
+
 use crate::kernels::Kernel;
 use crate::program::{Home, Instruction, Program, Sequence, Value};
 use crate::types::Type;
@@ -133,6 +135,9 @@ impl<'a> Reference<'a> {
                 // Everyone else reads a packed operand as the dense tensor that it stands for.
                 (Tensor::Topk(kept), Type::Topk(ty)) if !matches!(instruction.kernel(), Kernel::Decompress(_)) => {
                     pack::expand(ty.n(), kept).with_dims(&ty.dims)
+                }
+                (Tensor::Quant(values), _) if !matches!(instruction.kernel(), Kernel::Dequantize(_)) => {
+                    Tensor::from(Array1::from(values.clone())).with_dims(value.ty().dims())
                 }
                 _ => tensor.with_dims(value.ty().dims()),
             }

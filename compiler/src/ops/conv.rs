@@ -1,6 +1,6 @@
 //! Convolutions over any number of spatial axes, and their transposes.
 
-use super::rules::{added, all_floats, dims, fail, shaped, sizes, sum, unpacked};
+use super::rules::{added, all_floats, dims, fail, rounded, shaped, sizes, sum, unpacked};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing, third};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -165,6 +165,7 @@ fn packed_planes(operands: &[Type]) -> Vec<Type> {
     let image = |x: &[u64]| if x.len() <= 4 { x[1..].iter().product() } else { 0 };
     match operands.get(1) {
         Some(Type::TopK { dims, samples, .. }) if dims.first() == Some(samples) => unpacked(operands, 1, image),
+        Some(Type::Quant { dims, .. }) if dims.len() <= 4 => rounded(operands, 1),
         _ => operands.to_vec(),
     }
 }

@@ -1,6 +1,6 @@
 //! `y = x · w + b` and products of two activations.
 
-use super::rules::{added, all_floats, broadcast, dims, fail, sum, unpacked};
+use super::rules::{added, all_floats, broadcast, dims, fail, rounded, sum, unpacked};
 use super::{Batch, Estimate, Gradient, Lower, OpDef, ShapeError, nothing, third};
 use crate::attrs::Attrs;
 use crate::autodiff::Vjp;
@@ -67,6 +67,7 @@ pub const OPS: &[OpDef] = &[
 ];
 
 fn linear(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    let operands = &rounded(operands, 0);
     all_floats(operands, 2, 3)?;
     let (x, w) = (operands[0].dims(), operands[1].dims());
     let (Some((k, rows)), 2) = (x.split_last(), w.len()) else {

@@ -41,7 +41,7 @@ pub fn all_floats(operands: &[Type], least: usize, most: usize) -> Result<(), Sh
 /// The operands' types, the one in `slot` as if it were not packed: the op reads its elements however they are saved, as
 /// long as no sample ends within a part of so many elements.
 pub fn unpacked(operands: &[Type], slot: usize, part: impl Fn(&[u64]) -> u64) -> Vec<Type> {
-    let mut types = operands.to_vec();
+    let mut types = rounded(operands, slot);
     if let Some(ty) = types.get_mut(slot)
         && let Type::TopK { dims, samples, .. } = ty
     {
@@ -49,6 +49,17 @@ pub fn unpacked(operands: &[Type], slot: usize, part: impl Fn(&[u64]) -> u64) ->
         if part != 0 && *samples != 0 && (dims.iter().product::<u64>() / *samples).is_multiple_of(part) {
             *ty = Type::f32(dims);
         }
+    }
+    types
+}
+
+/// The operands' types, the one in `slot` as if it were not rounded.
+pub fn rounded(operands: &[Type], slot: usize) -> Vec<Type> {
+    let mut types = operands.to_vec();
+    if let Some(ty) = types.get_mut(slot)
+        && let Type::Quant { dims, .. } = ty
+    {
+        *ty = Type::f32(dims);
     }
     types
 }

@@ -34,6 +34,8 @@ pub enum Saved {
     Pruned(Sparsity),
     /// So many bits an element, of an activation's slope at it.
     Coded(u64),
+    /// So many bits of each element.
+    Quantized(u64),
     /// All of it, rounded to 16 bits.
     Rounded,
 }

@@ -1,6 +1,7 @@
 //! Which function runs which kernel, on which operands and results.
 
 use super::pack::reader::Packed;
+use super::quant::Rounded;
 use super::{
     activation, attention, binary, broadcast, conv, cross_entropy, dropout, elementwise, fold, index, layout, linear,
     logic, loss, lrn, norm, optimizer, pack, places, pool2d, quant, reduce, resize, row_norm, rows, slope, softmax,
@@ -10,7 +11,8 @@ use crate::arena::{Element, Reusable, Step};
 use crate::kernels::Kernel;
 use crate::kernels::loss::{Correct, CrossEntropy};
 use crate::kernels::optimizer::{Adam, Sgd};
-use crate::kernels::pack::Stored;
+use crate::kernels::pack::{Pack, Stored};
+use crate::kernels::quant::Quant;
 use crate::kernels::row_norm::{RowNorm, Rows};
 use crate::pool::{Pool, Team};
 use crate::types::DType;
@@ -48,11 +50,21 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
     let bias = |has| if has { Some(x(2)) } else { None };
     let y = || step.result::<f32>(0);
     match kernel {
-        Kernel::Linear(it) => linear::linear(team, it, x(0), x(1), bias(it.bias), y()),
+        Kernel::Linear(it) => match &it.x {
+            Stored::Rounded(quant) => {
+                linear::linear_rounded(team, it, rounded(quant, 1, step, 0), x(1), bias(it.bias), y());
+            }
+            _ => linear::linear(team, it, x(0), x(1), bias(it.bias), y()),
+        },
         Kernel::LinearInputGrad(it) => linear::linear_input_grad(team, it, x(0), x(1), onto(pool, it.onto, step)),
-        Kernel::LinearWeightGrad(it) => match packed(&it.x, step, 1) {
-            None => linear::linear_weight_grad(team, it, x(0), x(1), y()),
-            Some(kept) => sparse::linear::weight_grad(team, it, x(0), &kept, sums(it.onto, y())),
+        Kernel::LinearWeightGrad(it) => match &it.x {
+            Stored::Dense => linear::linear_weight_grad(team, it, x(0), x(1), y()),
+            Stored::Pruned(pack) => {
+                sparse::linear::weight_grad(team, it, x(0), &pruned(pack, step, 1), sums(it.onto, y()));
+            }
+            Stored::Rounded(quant) => {
+                linear::linear_weight_grad_rounded(team, it, x(0), rounded(quant, 1, step, 1), y());
+            }
         },
         Kernel::Matmul(it) => linear::matmul(team, it, x(0), x(1), y()),
         Kernel::Attention(it) => {
@@ -65,9 +77,15 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         }
         Kernel::Conv(it) => conv::conv(team, it, x(0), x(1), bias(it.bias), y()),
         Kernel::ConvInputGrad(it) => conv::conv_input_grad(team, it, x(0), x(1), onto(pool, it.onto, step)),
-        Kernel::ConvWeightGrad(it) => match packed(&it.x, step, 1) {
-            None => conv::conv_weight_grad(team, it, x(0), x(1), y()),
-            Some(kept) => conv::conv_weight_grad_kept(team, it, x(0), &kept, sums(it.onto, y())),
+        Kernel::ConvWeightGrad(it) => match &it.x {
+            Stored::Dense => conv::conv_weight_grad(team, it, x(0), x(1), y()),
+            Stored::Pruned(pack) => {
+                conv::conv_weight_grad_kept(team, it, x(0), &pruned(pack, step, 1), sums(it.onto, y()));
+            }
+            Stored::Rounded(quant) => {
+                let x1 = rounded(quant, it.n, step, 1);
+                conv::conv_weight_grad_kept(team, it, x(0), &x1, sums(it.onto, y()));
+            }
         },
         Kernel::MaxPool(it) if it.wide => pool2d::max_pool::<i32>(pool, it, x(0), step.wanted(0), step.wanted(1)),
         Kernel::MaxPool(it) => pool2d::max_pool::<u8>(pool, it, x(0), step.wanted(0), step.wanted(1)),
@@ -211,9 +229,10 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
             row_norm_grad(team, it, source, rstd, step);
         }
         Kernel::RowNormGradFromOutput(it) => {
-            let source = match packed(&it.y, step, 1) {
-                None => row_norm::Source::Output(x(1)),
-                Some(kept) => row_norm::Source::Pruned(kept),
+            let source = match &it.y {
+                Stored::Dense => row_norm::Source::Output(x(1)),
+                Stored::Pruned(pack) => row_norm::Source::Pruned(pruned(pack, step, 1)),
+                Stored::Rounded(quant) => row_norm::Source::Rounded(rounded(quant, 1, step, 1)),
             };
             row_norm_grad(team, it, source, 2, step);
         }
@@ -245,11 +264,13 @@ fn results<'a, const N: usize>(step: &Step<'a>) -> [&'a mut [f32]; N] {
 }
 
 /// An operand that is saved as a pruned copy.
-fn packed<'a>(stored: &'a Stored, step: &Step<'a>, slot: usize) -> Option<Packed<'a>> {
-    match stored {
-        Stored::Dense => None,
-        Stored::Pruned(pack) => Some(Packed::new(pack, step.operand(slot))),
-    }
+fn pruned<'a>(pack: &'a Pack, step: &Step<'a>, slot: usize) -> Packed<'a> {
+    Packed::new(pack, step.operand(slot))
+}
+
+/// An operand that is saved in few bits, seen as so many samples.
+fn rounded<'a>(quant: &'a Quant, samples: usize, step: &Step<'a>, slot: usize) -> Rounded<'a> {
+    Rounded::new(quant, samples, step.operand(slot))
 }
 
 /// What a sum is added to: what is there, or zeros.

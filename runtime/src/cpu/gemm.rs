@@ -13,6 +13,7 @@ pub mod axis;
 pub mod four;
 pub mod matrix;
 mod micro;
+pub mod rounded;
 pub mod transpose;
 
 use axis::Axis;

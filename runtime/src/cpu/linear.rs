@@ -2,8 +2,10 @@
 
 use crate::cpu::gemm::axis::Axis;
 use crate::cpu::gemm::matrix::Matrix;
-use crate::cpu::gemm::{self, Bias, Gemm, Target};
+use crate::cpu::gemm::rounded::{ByColumn, ByRow};
+use crate::cpu::gemm::{self, Bias, Factor, Gemm, Target};
 use crate::cpu::nest::Nest;
+use crate::cpu::quant::Rounded;
 use crate::kernels::linear::{Linear, Matmul};
 use crate::pool::{Disjoint, Team};
 
@@ -13,6 +15,13 @@ pub fn linear(team: &Team<'_>, sizes: &Linear, x: &[f32], w: &[f32], b: Option<&
     let dims = [rows, k, n];
     let w = if transpose { down(w, k) } else { across(w, n) };
     product(team, 1, dims, |_| (down(x, k), w), b.map_or(Bias::None, Bias::Cols), y);
+}
+
+/// `y = x w + b` for an x that is rounded.
+pub fn linear_rounded(team: &Team<'_>, sizes: &Linear, data: Rounded<'_>, w: &[f32], b: Option<&[f32]>, y: &mut [f32]) {
+    let Linear { rows, k, n, transpose, .. } = *sizes;
+    let w = if transpose { down(w, k) } else { across(w, n) };
+    product(team, 1, [rows, k, n], |_| (ByRow { data, len: k }, w), b.map_or(Bias::None, Bias::Cols), y);
 }
 
 /// Gradient with respect to x, or that added onto `dx`.
@@ -34,6 +43,17 @@ pub fn linear_weight_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], x: &[f32]
     }
 }
 
+/// Gradient with respect to w, or that added onto `dw`, from an x that is rounded.
+pub fn linear_weight_grad_rounded(team: &Team<'_>, sizes: &Linear, dy: &[f32], data: Rounded<'_>, dw: &mut [f32]) {
+    let Linear { rows, k, n, transpose, onto, .. } = *sizes;
+    let (dy, x) = (across(dy, n), ByColumn { data, len: k });
+    let bias = if onto { Bias::Itself } else { Bias::None };
+    match transpose {
+        true => product(team, 1, [n, rows, k], |_| (dy, x), bias, dw),
+        false => product(team, 1, [k, rows, n], |_| (x, dy), bias, dw),
+    }
+}
+
 /// A stack of products; of an operand that is repeated there is one copy.
 pub fn matmul(team: &Team<'_>, sizes: &Matmul, a: &[f32], b: &[f32], y: &mut [f32]) {
     let Matmul { m, k, n, ta, tb, .. } = *sizes;
@@ -46,11 +66,11 @@ pub fn matmul(team: &Team<'_>, sizes: &Matmul, a: &[f32], b: &[f32], y: &mut [f3
     product(team, stack.points(), [m, k, n], factors, Bias::None, y);
 }
 
-fn product<'a>(
+fn product<A: Factor, B: Factor>(
     team: &Team<'_>,
     count: usize,
     [m, k, n]: [usize; 3],
-    factors: impl Fn(usize) -> (Matrix<'a>, Matrix<'a>) + Sync,
+    factors: impl Fn(usize) -> (A, B) + Sync,
     bias: Bias<'_>,
     out: &mut [f32],
 ) {

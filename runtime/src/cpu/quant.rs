@@ -69,6 +69,11 @@ impl<'a> Rounded<'a> {
         Rounded { layout, n: elements / samples, scales, codes }
     }
 
+    /// Elements of a sample.
+    pub fn elements(&self) -> usize {
+        self.n
+    }
+
     /// Reads a sample from element `start` on.
     pub fn cursor(&self, sample: usize, start: usize) -> Cursor<'a> {
         Cursor { rounded: *self, first: sample * self.n, position: start }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::chunks::{chunk, each, rows_per_chunk};
 use super::math::sum_by;
 use super::pack::reader::Packed;
+use super::quant::Rounded;
 use super::wide::wide;
 use crate::arena::Reusable;
 use crate::kernels::row_norm::{OUTPUT_LIMIT, RowNorm, Rows};
@@ -40,6 +41,8 @@ pub enum Source<'a> {
     Output(&'a [f32]),
     /// The same of a pruned copy.
     Pruned(Packed<'a>),
+    /// The same of a rounded one, as one sample.
+    Rounded(Rounded<'a>),
 }
 
 /// y and the rows' mean and rstd; a result that nothing reads is empty.
@@ -155,10 +158,19 @@ impl<'a> Grad<'a> {
                 let (mean, rstd) = (if mean.is_empty() { 0.0 } else { mean[row] }, self.rstd[row]);
                 out.iter_mut().zip(&x[at]).for_each(|(out, &x)| *out = (x - mean) * rstd);
             }
-            Source::Pruned(y) => {
-                let n = y.layout().n;
-                let sample = at.start / n;
-                y.decode(sample, at.start - sample * n..at.end - sample * n, out);
+            Source::Pruned(_) | Source::Rounded(_) => {
+                match self.source {
+                    Source::Pruned(y) => {
+                        let n = y.layout().n;
+                        let sample = at.start / n;
+                        y.decode(sample, at.start - sample * n..at.end - sample * n, out);
+                    }
+                    Source::Rounded(y) => y.decode(0, at, out),
+                    _ => unreachable!("the arm says which"),
+                }
+                if self.affine.scale.is_empty() {
+                    return;
+                }
                 let bias = |it: usize| self.affine.bias.get(it).copied().unwrap_or(0.0);
                 for (out, (column, &scale)) in out.iter_mut().zip(columns.clone().zip(&self.affine.scale[columns])) {
                     *out = from_output(*out, scale, bias(column));

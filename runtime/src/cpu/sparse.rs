@@ -12,6 +12,7 @@ pub mod linear;
 mod lists;
 
 use super::pack::reader::Packed;
+use super::quant::Rounded;
 
 pub use lanes::WIDTH;
 
@@ -48,6 +49,31 @@ impl Sparse for Packed<'_> {
 
     fn each(&self, sample: usize, range: Range<usize>, mut each: impl FnMut(usize, f32)) {
         self.cursor(sample, range.start).for_each(range.len(), |distance, value| each(range.start + distance, value));
+    }
+
+    fn read(&self, sample: usize, range: Range<usize>, out: &mut [f32]) {
+        self.decode(sample, range, out);
+    }
+}
+
+/// Nothing is pruned, but kernels that expand a part at a time read it likewise.
+impl Sparse for Rounded<'_> {
+    fn len(&self) -> usize {
+        self.elements()
+    }
+
+    fn count(&self, _: usize, range: Range<usize>) -> usize {
+        range.len()
+    }
+
+    fn each(&self, sample: usize, range: Range<usize>, mut each: impl FnMut(usize, f32)) {
+        const TOGETHER: usize = 64;
+        for start in range.clone().step_by(TOGETHER) {
+            let mut values = [0.0; TOGETHER];
+            let values = &mut values[..TOGETHER.min(range.end - start)];
+            self.decode(sample, start..start + values.len(), values);
+            values.iter().enumerate().for_each(|(at, &value)| each(start + at, value));
+        }
     }
 
     fn read(&self, sample: usize, range: Range<usize>, out: &mut [f32]) {

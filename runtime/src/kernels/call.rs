@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use razorc_proto::program::{Attr, Ints, attr::Value};
 
 use super::pack::{Stored, pack};
+use super::quant::rows;
 use crate::error::KernelError;
 use crate::types::{DType, MAX_DIM, Quant, Topk, Type, check_dims};
 
@@ -82,7 +83,11 @@ impl<'a> Call<'a> {
     /// Axes of an f32 operand that may be packed, and how it is. Of a pruned one, every sample has whole parts of `part`
     /// elements, given the axes.
     pub fn stored(&self, slot: usize, part: impl Fn(&[usize]) -> usize) -> Result<(&'a [usize], Stored)> {
-        let Type::Topk(topk) = self.operand(slot)? else { return Ok((self.f32(slot)?, Stored::Dense)) };
+        let topk = match self.operand(slot)? {
+            Type::Topk(topk) => topk,
+            Type::Quant(quant) => return Ok((&quant.dims, Stored::Rounded(rows(quant)))),
+            _ => return Ok((self.f32(slot)?, Stored::Dense)),
+        };
         let part = part(&topk.dims);
         if part == 0 || !topk.n().is_multiple_of(part) {
             return Err(self.wrong_operand(slot, format!("samples of whole parts of {part} elements")));

@@ -4,6 +4,7 @@ use super::Kernel;
 use super::call::{Call, Result};
 use super::pack::Stored;
 use super::strides::{broadcast, merge};
+use crate::types::Type;
 
 /// `y[rows, n] = x[rows, k] w + b`, with `w[k, n]`, or `w[n, k]` when `transpose`.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,7 +123,11 @@ fn stretched(a: &[usize], b: &[usize]) -> Vec<usize> {
 }
 
 fn from_input<'a>(call: &Call<'a>, slot: usize, w: &[usize], bias: bool) -> Result<(Linear, &'a [usize])> {
-    let x = call.f32(slot)?;
+    // A product with what is kept alone would be another kernel.
+    let (x, stored) = match call.operand(slot)? {
+        Type::Quant(_) => call.stored(slot, |_| 1)?,
+        _ => (call.f32(slot)?, Stored::Dense),
+    };
     let (&k, lead) = x.split_last().ok_or_else(|| call.wrong_operand(slot, "f32[.., k]"))?;
     let transpose = call.flag("transpose")?;
     let n = match *w {
@@ -130,5 +135,5 @@ fn from_input<'a>(call: &Call<'a>, slot: usize, w: &[usize], bias: bool) -> Resu
         [wk, n] if !transpose && wk == k => n,
         _ => return Err(call.wrong_operand(1, format!("a matrix that takes {k} columns"))),
     };
-    Ok((Linear { rows: lead.iter().product(), k, n, transpose, bias, x: Stored::Dense, onto: false }, lead))
+    Ok((Linear { rows: lead.iter().product(), k, n, transpose, bias, x: stored, onto: false }, lead))
 }

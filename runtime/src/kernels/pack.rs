@@ -4,6 +4,7 @@ use razorc_proto::packed;
 
 use super::Kernel;
 use super::call::{Call, Result};
+use super::quant::Quant;
 use crate::error::KernelError;
 use crate::rng::splitmix64;
 use crate::types::{IndexForm, Kept, Topk, Type};
@@ -31,6 +32,8 @@ pub enum Stored {
     Dense,
     /// Some of each sample.
     Pruned(Pack),
+    /// All of them in few bits.
+    Rounded(Quant),
 }
 
 /// Makes a pruned copy.

@@ -182,7 +182,8 @@ pub(super) fn dequantize(call: &Call<'_>) -> Result<Kernel> {
     Ok(Kernel::Dequantize(rows(quant)))
 }
 
-fn rows(quant: &types::Quant) -> Quant {
+/// The layout of a rounded tensor.
+pub(super) fn rows(quant: &types::Quant) -> Quant {
     let (&len, outer) = quant.dims.split_last().unwrap_or((&1, &[]));
     Quant { rows: outer.iter().product(), len, bits: quant.bits, block: quant.block }
 }

@@ -11,7 +11,7 @@ use super::task::Finder;
 use super::{Home, Instruction, Place, Ports, Resident, Sequence, Value, range};
 use crate::error::ProgramError;
 use crate::kernels::Kernel;
-use crate::types::{Topk, Type};
+use crate::types::{Quant, Topk, Type};
 
 /// Checks a sequence against the residents that it shares with the other one.
 pub(super) fn check(
@@ -120,6 +120,11 @@ fn is_view(ty: &Type, of: &Type) -> bool {
     match (ty, of) {
         (Type::Dense(a, _), Type::Dense(b, _)) => a == b && ty.elements() == of.elements(),
         (Type::Bits(_), Type::Bits(_)) => ty.elements() == of.elements(),
+        // Blocks end with the rows of the last axis.
+        (Type::Quant(a), Type::Quant(b)) => {
+            let same = |a: &Quant, b: &Quant| (a.bits, a.block, a.dims.last()) == (b.bits, b.block, b.dims.last());
+            same(a, b) && ty.elements() == of.elements()
+        }
         (Type::Topk(a), Type::Topk(b)) => {
             *a == Topk { dims: a.dims.clone(), ..b.clone() } && ty.elements() == of.elements()
         }

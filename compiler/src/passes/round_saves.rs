@@ -1,0 +1,72 @@
+//! Saves a few bits of each element where a tensor may be rounded but was not pruned.
+//!
+//! What attention reads must not be pruned, as every element counts, but eight bits are enough (Mesa, 2021, trains vision
+//! transformers so); and so they are for the inputs of the first and the last layer, which are not pruned because they
+//! matter most. Each block of a row has its own scale and offset.
+
+use super::back_razor::{Decision, Saved, last_forward, settle};
+use crate::attrs::Attrs;
+use crate::graph::{Graph, NodeId, Phase, Value};
+use crate::ops::{self, Estimate, Lower};
+use crate::options::{Razor, Sparsity};
+use crate::types::Type;
+
+/// Elements that share a scale and an offset.
+const BLOCK: u64 = 64;
+
+/// Replaces saved tensors by rounded ones where every reader allows it.
+pub fn run(graph: &mut Graph, razor: &Razor) {
+    for saved in candidates(graph, razor) {
+        round(graph, saved, razor.rounded_bits);
+    }
+}
+
+/// What the pass makes of tensors that are not pruned.
+pub fn decisions(graph: &Graph, razor: &Razor) -> Vec<Decision> {
+    let named =
+        |saved| Decision { value: graph.name(saved).to_string(), outcome: Ok(Saved::Quantized(razor.rounded_bits)) };
+    candidates(graph, razor).into_iter().map(named).collect()
+}
+
+fn candidates(graph: &Graph, razor: &Razor) -> Vec<Value> {
+    if razor.rounded_bits == 0 || razor.reference || razor.sparsity == Sparsity::default() {
+        return vec![];
+    }
+    let fits = |it: &Value| {
+        let ty = graph.ty(*it);
+        let rounded = Type::Quant { dims: ty.dims().to_vec(), bits: razor.rounded_bits, block: BLOCK };
+        // Half of the bytes at least, or it is not worth a rounding.
+        ty.is_f32() && 2 * rounded.bytes() <= ty.bytes() && tolerated(graph, *it)
+    };
+    graph.saves().into_iter().filter(fits).collect()
+}
+
+/// Whether every backward reader allows rounding, views looked through.
+fn tolerated(graph: &Graph, value: Value) -> bool {
+    let readers = graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Backward);
+    readers.into_iter().all(|(reader, slot)| match graph.node(reader).op {
+        op if op.lower == Lower::View => tolerated(graph, Value { node: reader, result: 0 }),
+        op => matches!(op.estimate(slot), Some(Estimate::Safe | Estimate::Rounded)),
+    })
+}
+
+fn round(graph: &mut Graph, saved: Value, bits: u64) {
+    let name = graph.name(saved).to_string();
+    let is_backward = |graph: &Graph, it: NodeId| graph.node(it).phase == Phase::Backward;
+    let Some(first) = graph.readers(saved).into_iter().map(|it| it.0).find(|it| is_backward(graph, *it)) else {
+        return;
+    };
+    let last = last_forward(graph, saved);
+    let attrs = Attrs::new().with("bits", bits as i64).with("block", BLOCK as i64);
+    let copy = append(graph, Phase::Forward, "quantize", saved, attrs, &format!("{name}.quant"));
+    settle(graph, copy.node, saved, last);
+    let hat = append(graph, Phase::Backward, "dequantize", copy, Attrs::new(), &format!("{name}.hat"));
+    graph.move_before(hat.node, first);
+    graph.redirect(saved, hat, |graph, it| is_backward(graph, it) && it != hat.node);
+}
+
+fn append(graph: &mut Graph, phase: Phase, op: &str, operand: Value, attrs: Attrs, name: &str) -> Value {
+    let node =
+        graph.add(phase, ops::get(op), &[operand], attrs, name).unwrap_or_else(|e| panic!("{op} makes {name}: {e}"));
+    Value { node, result: 0 }
+}
