@@ -14,9 +14,9 @@ const CLEARED: usize = 2048;
 
 /// A pruned copy of a tensor `[samples, n]` that kernels read directly. It allocates nothing and may be copied freely.
 ///
-/// Reading starts anywhere: finding a start counts the ones of the sample's index before it, some hundred nanoseconds for a
-/// sample of 600 000 elements. A [`Cursor`] goes on where it stopped and pays this once, so rows that are read one after the
-/// other, as `[tokens, features]` are, cost nothing extra.
+/// Reading starts anywhere: finding a start counts the ones of the sample's index before it, about 0.4 microseconds on average
+/// for a sample of 150 000 elements. A [`Cursor`] goes on where it stopped and pays this once, so rows that are read one
+/// after the other, as `[tokens, features]` are, cost nothing extra.
 #[derive(Clone, Copy)]
 pub struct Packed<'a> {
     level: Level,

@@ -193,11 +193,10 @@ wide! {
         // Zeros stay zeros.
         let unit = if scale == 0.0 { 1.0 } else { scale };
         for ((byte, &x), rank) in bytes.iter_mut().zip(x).zip(rank..) {
-            let level = (x / unit).max(-LEVELS).min(LEVELS);
+            let level = (x / unit).clamp(-LEVELS, LEVELS);
             let below = level.floor();
             let up = draw(key, rank) < level - below;
-            // SAFETY: a number from -127 to 127; `max` takes the bound where there is none.
-            *byte = unsafe { below.to_int_unchecked::<i32>() + i32::from(up) } as u8;
+            *byte = (below as i32 + i32::from(up)) as u8;
         }
         scale
     }
