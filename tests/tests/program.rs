@@ -125,6 +125,30 @@ const FAULTS: &[Fault] = &[
     ),
     (|it| it.residents[1].role = 2, "train: instruction 12 (sgd): w2 has a role that this update may not change"),
     (update_in_eval, "eval: instruction 12 (sgd): w2 is updated by an evaluation"),
+    (|it| train(it).opening = 99, "train: more instructions open and close a step than there are"),
+    (
+        |it| (train(it).opening, train(it).closing) = (9, 10),
+        "train: more instructions open and close a step than there are",
+    ),
+    (|it| train(it).opening = 1, "train: instruction 0 (conv): h is not made for every part of a batch"),
+    (
+        |it| train(it).closing = 2,
+        "train: instruction 16 (conv_weight_grad): w1.grad is not made for every part of a batch",
+    ),
+    (
+        |it| it.eval.as_mut().unwrap().closing = 1,
+        "eval: instruction 6 (correct): correct is not made for every part of a batch",
+    ),
+    (|it| task(it).micro_batch = 3, "the task has parts that are no equal parts of the batch"),
+    (|it| task(it).micro_batch = 1, "the task has parts but no weight of all of them"),
+    (
+        accumulate_onto_a_weight,
+        "train: instruction 11 (linear_weight_grad): w2 has a role that this update may not change",
+    ),
+    (
+        accumulate_onto_a_gradient,
+        "train: instruction 12 (linear_weight_grad): w2.grad is no resident and cannot be updated",
+    ),
     (|it| task(it).loss = 9, "the task has an unknown loss"),
     (|it| task(it).target = "rows".into(), "train: the target, `rows`, is f32[2] and should be i64[2]"),
     (|it| task(it).rows = "y".into(), "train: the weight of the rows, `y`, is f32[2,4,2,2] and should be f32[2]"),
@@ -178,6 +202,26 @@ fn update_in_eval(program: &mut Proto) {
     program.eval = Some(eval);
 }
 
+/// Makes the product that is the gradient of w2 add itself onto another value.
+fn accumulate_onto(program: &mut Proto, value: u32) {
+    let product = step(program, 11);
+    product.operands.push(value);
+    product.results = vec![value];
+}
+
+fn accumulate_onto_a_weight(program: &mut Proto) {
+    let w2 = step(program, 12).operands[0];
+    accumulate_onto(program, w2);
+}
+
+/// Behind the instruction that makes it, a copy that adds itself onto it.
+fn accumulate_onto_a_gradient(program: &mut Proto) {
+    let mut copy = step(program, 11).clone();
+    copy.operands.push(copy.results[0]);
+    train(program).instructions.insert(12, copy);
+    train(program).storages.iter_mut().for_each(|it| (it.first, it.end) = (0, 20));
+}
+
 fn train(program: &mut Proto) -> &mut Sequence {
     program.train.as_mut().unwrap()
 }
@@ -229,6 +273,8 @@ fn mutants_are_refused_or_run() {
                 ran += 1;
                 let mut arena = Arena::new(&program, cpu.threads()).unwrap();
                 cpu.run(program.train(), &mut arena);
+                cpu.run_part(program.train().part(true, false), &mut arena);
+                cpu.run_part(program.train().part(false, true), &mut arena);
                 cpu.run(program.eval(), &mut arena);
             }
             Ok(_) => {}
@@ -260,7 +306,7 @@ fn mutate(program: &mut Proto, rng: &mut ChaCha8Rng) {
     let value = rng.random_range(0..sequence.values.len());
     let value = &mut sequence.values[value];
     let ty = value.r#type.as_mut().unwrap();
-    match rng.random_range(0..12) {
+    match rng.random_range(0..13) {
         0 => instruction.op = Kernel::ops().collect::<Vec<_>>().choose(rng).unwrap().to_string(),
         1 => instruction.operands.iter_mut().for_each(|it| *it = if rng.random_bool(0.5) { any(rng) } else { *it }),
         2 => instruction.results.iter_mut().for_each(|it| *it = if rng.random_bool(0.5) { any(rng) } else { *it }),
@@ -271,6 +317,7 @@ fn mutate(program: &mut Proto, rng: &mut ChaCha8Rng) {
         7 => storage.end = rng.random_range(0..30),
         8 => storage.bytes = number,
         9 => ty.dims.iter_mut().for_each(|it| *it = if rng.random_bool(0.3) { number } else { *it }),
+        11 => *[&mut sequence.opening, &mut sequence.closing][rng.random_range(0..2)] = rng.random_range(0..20),
         10 => value.place = Some(Place::Storage(rng.random_range(0..30))),
         _ => {
             let (kind, dtype) = (rng.random_range(0..4), rng.random_range(0..10));

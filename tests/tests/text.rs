@@ -53,6 +53,7 @@ fn passes_rewrite_text() {
                 Some(("smooth", it)) => options.razor.smooth = it == "true",
                 Some(("slope_bits", it)) => options.razor.slope_bits = it.parse().unwrap(),
                 Some(("reference", it)) => options.razor.reference = it == "true",
+                Some(("micro_batch", it)) => options.micro_batch = it.parse().unwrap(),
                 Some(("exact_norm", it)) => options.razor.exact_norm = it == "true",
                 Some(("for", it)) => {
                     let (glob, sparsity) = it.split_once(':').unwrap();
@@ -64,7 +65,7 @@ fn passes_rewrite_text() {
         let mut graph = text::parse(&source).unwrap_or_else(|it| panic!("{it:?}")).graph;
         assert_eq!(verify(&graph), [], "before the pass");
         let input = graph.declared("input")[0];
-        options.batch = graph.ty(input).dims()[0];
+        options.batch = graph.ty(input).dims()[0] * if 0 < options.micro_batch { 2 } else { 1 };
         passes::run(&pass, &mut graph, &options).unwrap();
         assert_eq!(verify(&graph), [], "after the pass");
         insta::assert_snapshot!(graph);

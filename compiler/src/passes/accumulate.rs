@@ -107,8 +107,9 @@ impl Gradient {
         let name = format!("{}.grad", graph.name(w));
         let attrs = Attrs::new().with("axis", 0).with("shape", graph.ty(w).dims());
         let node = add(graph, Phase::Backward, "gather_grad", &rows, attrs, &name);
-        if graph.node(rows[0].node).phase == Phase::Backward {
-            graph.move_after(node, rows[0].node);
+        let last = rows.into_iter().map(|it| it.node).max_by_key(|it| graph.position(*it));
+        if let Some(last) = last.filter(|it| graph.node(*it).phase == Phase::Backward) {
+            graph.move_after(node, last);
         }
         Gradient { parts: vec![Part { value: Value { node, result: 0 }, onto: true }], between: vec![] }
     }
