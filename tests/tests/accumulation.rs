@@ -58,7 +58,7 @@ fn momentum(weight_decay: f64) -> Options {
 /// The trainer whose gradients are made before they are used.
 fn with_gradients(model: &Model, options: &Options) -> Compiled {
     let (compiled, graphs) = (compile(model, options).unwrap(), graphs(model, options).unwrap());
-    let train = text::parse(&text_after(model, options, "back-razor").unwrap()).unwrap().graph;
+    let train = text::parse(&text_after(model, options, "read-packed").unwrap()).unwrap().graph;
     let plans = [
         schedule(&train, &kept(&train, &graphs.task, false)),
         schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true)),

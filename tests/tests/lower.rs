@@ -123,11 +123,11 @@ fn storages_lie_behind_the_residents_and_inside_the_arena() {
 fn instructions_name_their_values() {
     let Case { program, .. } = case();
     insta::assert_snapshot!(listing(program.train.as_ref().unwrap()), @"
-    h1 = linear x, w1
     x.topk = compress x
+    h1 = linear x, w1
     a1, a1.mask = relu h1
-    z = linear a1, w2, b2
     a1.topk = compress a1
+    z = linear a1, w2, b2
     loss, loss.lse = softmax_cross_entropy z, target, rows
     correct, correct.of = correct z, target, rows
     z.grad = softmax_cross_entropy_grad z, loss.lse, target, rows

@@ -270,6 +270,7 @@ fn gradients(sparsity: &str) -> (BTreeMap<String, Vec<f64>>, Vec<String>) {
     options.optimizer = Optimizer { kind: OptimizerKind::Sgd, ..Optimizer::default() };
     options.razor.sparsity = sparsity.parse().unwrap();
     options.razor.values = DType::F32;
+    options.razor.rounded_bits = 0;
     let compiled = compile(&block(), &options).unwrap_or_else(|e| panic!("{e}"));
     let program = Program::check(&compiled.program).unwrap();
     let mut executor = Reference::new(&program);
