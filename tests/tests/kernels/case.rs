@@ -137,6 +137,16 @@ impl Case {
         Case { scratch_bytes: bytes, ..self }
     }
 
+    /// Copies of an f32 value in every packed form: pruned in samples, much and little, and rounded.
+    pub fn packed(&mut self, x: Id, dims: &[usize], samples: usize) -> Vec<Id> {
+        let n = dims.iter().product::<usize>() / samples;
+        let pruned = [(n.div_ceil(10), topk_gaps as fn(_, _, _, _) -> _), (n.div_ceil(4), topk), (n * 3 / 4 + 1, topk)];
+        let pruned = pruned.map(|(keep, form)| form(dims, samples, keep.min(n), DType::F16));
+        let mut copies: Vec<Id> = pruned.map(|it| self.op("compress", &[x], it, &[])).to_vec();
+        copies.push(self.op("quantize", &[x], quant(dims, 8, 64), &[]));
+        copies
+    }
+
     /// A class below 5 for each target; some are none.
     pub fn target(&self) -> Id {
         0

@@ -123,6 +123,12 @@ fn all(x: &[usize], channels: usize, kernel: &[usize], change: impl Fn(Attrs) ->
     case.op("conv_weight_grad", &[dy_id, x_id], f32(&w), &shaped(Some(&w)));
     let momentum = case.updated(Role::State, &w);
     case.update("conv_weight_grad", &[dy_id, x_id, momentum], &[momentum], &shaped(Some(&w)));
+    let packed = if kernel.len() <= 2 { case.packed(x_id, x, x[0]) } else { vec![] };
+    for x in packed {
+        case.op("conv_weight_grad", &[dy_id, x], f32(&w), &shaped(Some(&w)));
+        let momentum = case.updated(Role::State, &w);
+        case.update("conv_weight_grad", &[dy_id, x, momentum], &[momentum], &shaped(Some(&w)));
+    }
     // Its transpose reads what the convolution makes.
     case.op("conv_transpose", &[dy_id, w_id], f32(x), &shaped(Some(x)));
     case.op("conv_transpose_weight_grad", &[x_id, dy_id], f32(&w), &shaped(Some(&w)));

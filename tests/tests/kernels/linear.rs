@@ -1,6 +1,6 @@
 use razorc_proto::program::Role;
 
-use crate::case::{Case, f32, int};
+use crate::case::{Case, f32, int, quant};
 
 #[test]
 fn linear() {
@@ -18,6 +18,14 @@ fn linear() {
             case.op("linear_weight_grad", &[dy_id, x_id], f32(&w), &attrs);
             let momentum = case.updated(Role::State, &w);
             case.update("linear_weight_grad", &[dy_id, x_id, momentum], &[momentum], &attrs);
+            for x in case.packed(x_id, &[rows, k], if rows % 5 == 0 { 5 } else { 1 }) {
+                case.op("linear_weight_grad", &[dy_id, x], f32(&w), &attrs);
+                let momentum = case.updated(Role::State, &w);
+                case.update("linear_weight_grad", &[dy_id, x, momentum], &[momentum], &attrs);
+            }
+            let rounded = case.op("quantize", &[x_id], quant(&[rows, k], 8, 64), &[]);
+            case.op("linear", &[rounded, w_id], f32(&[rows, n]), &attrs);
+            case.op("linear", &[rounded, w_id, b_id], f32(&[rows, n]), &attrs);
             case.check(1e-5);
         }
     }

@@ -35,6 +35,9 @@ fn layer_norm() {
             let results = if scale.is_empty() { &results[..1] } else { &results };
             case.ops("layer_norm_grad", &[&[dy, x, mean, rstd], scale].concat(), results, &[]);
             case.ops("layer_norm_grad_from_output", &[&[dy, y, rstd], affine].concat(), results, &[]);
+            for y in case.packed(x, dims, if lead == 0 { 1 } else { dims[0] }) {
+                case.ops("layer_norm_grad_from_output", &[&[dy, y, rstd], affine].concat(), results, &[]);
+            }
             case.check(8e-6);
         }
     }
@@ -53,6 +56,9 @@ fn rms_norm() {
             let results = &results[..1 + affine];
             case.ops("rms_norm_grad", &[&[dy, x, made[1]], scale].concat(), results, &[]);
             case.ops("rms_norm_grad_from_output", &[&[dy, made[0], made[1]], scale].concat(), results, &[]);
+            for y in case.packed(x, dims, if lead == 0 { 1 } else { dims[0] }) {
+                case.ops("rms_norm_grad_from_output", &[&[dy, y, made[1]], scale].concat(), results, &[]);
+            }
             case.check(8e-6);
         }
     }

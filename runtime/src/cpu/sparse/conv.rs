@@ -22,11 +22,16 @@ const SUMS: usize = 32 * 1024;
 /// Whether the gradient can be computed from kept elements: in windows of several taps, a stride would need a list of
 /// elements for each tap.
 pub fn fits(conv: &Conv) -> bool {
-    let pointwise = [conv.kh, conv.kw] == [1, 1] && [conv.pt, conv.pl, conv.pb, conv.pr] == [0; 4];
+    let taps = conv.kh * conv.kw;
     let (margin, pitch) = margin(conv);
-    let row = (1 + margin) * pitch * NARROW;
-    let few = conv.kh * conv.kw <= MOST * TAPS;
-    conv.groups == 1 && few && (pointwise || [conv.sh, conv.sw] == [1, 1] && row <= PANEL)
+    conv.groups == 1
+        && match taps {
+            1 => [conv.pt, conv.pl, conv.pb, conv.pr] == [0; 4],
+            _ => {
+                let row = (1 + margin) * pitch * NARROW;
+                taps <= MOST * TAPS && [conv.sh, conv.sw] == [1, 1] && row <= PANEL
+            }
+        }
 }
 
 /// Elements of scratch with which the gradient can be computed: two rooms for a plane that is kept whole, or for 4096
