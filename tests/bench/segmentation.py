@@ -94,7 +94,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("razorc")
     parser.add_argument("model")
-    parser.add_argument("--epochs", default="5")
+    parser.add_argument("--epochs", default="4")
     parser.add_argument("--lr", default="1e-3")
     parser.add_argument("--head-lr", default="1e-2")
     parser.add_argument("--threads", default="2")
