@@ -6,12 +6,12 @@ MODELS, with weights of any kind. A row is
   own count, scratch of its kernels left out
 - total: the same with weights and optimizer state
 - grows by: what the process really takes for it over the steps, weights and optimizer state included; a peer at the best
-  of the settings of malloc in ALLOCATORS, and as it is installed
+  of the settings of malloc in ALLOCATORS, and as it is installed.
 Each run is a process of its own. PyTorch in four ways: as it is, with each block checkpointed, with that and each weight
 updated as soon as its gradient is there, and with Back Razor at 90 % as hooks on everything that autograd saves. ONNX
 Runtime's trainer has no momentum, and PYTHON is an interpreter that has it (`pip install onnxruntime-training-cpu==1.19.2
-"onnx==1.16.2" "numpy<2"`, and torch); rows that cannot be had say so. Megabytes are 10^6 bytes. What --keep FILE holds is
-not measured again. Needs torch, torchvision, timm, transformers and numpy.
+"onnx==1.16.2" "numpy<2"`, and torch); rows that cannot be had say so. Megabytes are 10^6 bytes. Rows of others that
+--keep FILE holds are not measured again. Needs torch, torchvision, timm, transformers and numpy.
 """
 import argparse, contextlib, ctypes, gc, json, os, re, subprocess, sys, tempfile
 
@@ -311,7 +311,7 @@ def main():
     parser.add_argument("razorc")
     parser.add_argument("folder")
     parser.add_argument("--ort", default=os.environ.get("ORT_TRAINING_PYTHON", sys.executable), metavar="PYTHON")
-    parser.add_argument("--keep", metavar="FILE", help="rows measured before, and where to put those that are new")
+    parser.add_argument("--keep", metavar="FILE", help="rows of others that were measured before, and where to put new ones")
     parser.add_argument("--only", default="", metavar="REGEX", help="models and rows, such as `ResNet-50: razorc`")
     arguments = parser.parse_args()
     kept = {}
@@ -328,7 +328,7 @@ def main():
         if model not in shown:
             print(f"\n{model}, MB\n\n| | dynamic | total | grows by | as installed |\n|---|---|---|---|---|")
             shown.add(model)
-        if key not in kept:
+        if key not in kept or name.startswith("razorc"):
             kept[key] = measure()
             if arguments.keep:
                 with open(arguments.keep, "w") as file:
