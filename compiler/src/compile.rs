@@ -106,6 +106,13 @@ pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
     (plan(graphs, &graphs.dense, eval), plan(graphs, &graphs.train, eval))
 }
 
+/// Dynamic peak of the same trainer for one row that saves every tensor whole: the honest rival of a packed plan, as
+/// momentum can collect the gradients of such steps. An error where the model has no batch of one.
+pub fn dense_single(model: &Model, options: &Options) -> Result<u64, CompileError> {
+    let graphs = graphs(model, &Options { batch: 1, ..options.clone() })?;
+    Ok(plans(&graphs).0.dynamic_peak)
+}
+
 /// What memory a step takes beside its evaluation.
 fn plan(graphs: &Graphs, step: &Graph, eval: Scheduled<'_>) -> Memory {
     let schedule = schedule_with(step, &kept(step, &graphs.task, false), graphs.plan_effort);

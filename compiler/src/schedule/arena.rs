@@ -37,14 +37,16 @@ pub const EFFORT: u32 = 1;
 
 /// Places buffers so that those that live at once do not overlap; stops as soon as a plan is as small as can be.
 ///
-/// Where greedy placement leaves a gap, a search may take up to `effort` times half a second on a present processor.
+/// Where greedy placement leaves a gap, a search may take up to `effort` times half a second on a present processor,
+/// less for few buffers.
 pub fn plan(buffers: &[Buffer], effort: u32) -> Plan {
     let problem = Problem::new(buffers);
     let bound = problem.bound();
     let mut best = greedy::best(&problem, bound);
-    let work = u64::from(effort) * WORK;
-    restarts::tighten(&problem, bound, &mut best, &mut Work { left: work / 4 * 3 });
+    let work = u64::from(effort) * WORK.min((problem.items.len() as u64) << 17);
+    // A quarter for the wheel, which still turns where there are too many buffers for the search.
     improve::improve(&problem, bound, &mut best, &mut Work { left: work / 4 });
+    restarts::tighten(&problem, bound, &mut best, &mut Work { left: work / 4 * 3 });
     Plan { offsets: problem.scatter(&best.offsets), peak: best.peak, bound }
 }
 

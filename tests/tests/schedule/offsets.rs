@@ -38,28 +38,28 @@ fn a_plan_depends_on_the_buffers_and_the_effort_alone() {
 
 #[test]
 fn buffers_that_take_nothing_are_in_nobodys_way() {
-    let buffers = [(0, 0, 4), (64, 2, 2), (128, 0, 3), (64, 1, 4)].map(|(bytes, first, end)| Buffer { bytes, first, end });
+    let buffers =
+        [(0, 0, 4), (64, 2, 2), (128, 0, 3), (64, 1, 4)].map(|(bytes, first, end)| Buffer { bytes, first, end });
     let plan = plan(&buffers, EFFORT);
     assert_eq!((plan.peak, plan.bound), (192, 192));
     assert_eq!(plan.offsets[..2], [0, 0]);
     assert_eq!(self::plan(&[], EFFORT), Plan { offsets: vec![], peak: 0, bound: 0 });
 }
 
-/// Some sets of buffers have no placement at the bound; the least is known for few buffers.
+/// Greedy orders miss the least peak now and then; the search does not.
 #[test]
 fn few_buffers_are_planned_as_well_as_can_be() {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    let mut above = 0;
+    let mut missed = 0;
     for _ in 0..400 {
-        let buffers: Vec<Buffer> = (0..7)
-            .map(|_| Buffer { bytes: rng.random_range(1..5) * ALIGN, ..random_buffer(&mut rng, 7) })
-            .collect();
-        let plan = plan(&buffers, EFFORT);
-        assert_eq!(check(&buffers, &plan.offsets), Ok(plan.peak));
-        assert_eq!(plan.peak, least(&buffers), "{buffers:?}");
-        above += usize::from(plan.bound < plan.peak);
+        let buffers: Vec<Buffer> = (0..7).map(|_| random_buffer(&mut rng, 7)).collect();
+        let [greedy, searched] = [0, EFFORT].map(|effort| plan(&buffers, effort));
+        assert_eq!(check(&buffers, &searched.offsets), Ok(searched.peak));
+        let least = least(&buffers);
+        assert_eq!(searched.peak, least, "{buffers:?}");
+        missed += usize::from(least < greedy.peak);
     }
-    assert!(0 < above, "every one of the cases reaches its bound: the test shows too little");
+    assert!(0 < missed, "greedy placement is as good in every case: the test shows too little");
 }
 
 /// The least peak: some order of placement, each as low as possible, gives it.
@@ -131,15 +131,17 @@ fn training_graphs_come_close_to_the_bound() {
     assert!(0.95 * ratios.len() as f64 <= exact as f64, "{exact} of {}", ratios.len());
 }
 
-/// Instances made to be hard for greedy planners.
+/// Of the instances made to be hard, those that the search plans in no time; the others in the test after this one.
 #[test]
-fn hard_instances_come_within_an_eighth_of_the_bound() {
+fn hard_instances_are_planned_as_well_as_can_be() {
     let Some(folder) = shared("bench/memory-planning/minimalloc") else {
         return;
     };
-    let ratios = ratios(&folder, EFFORT);
-    assert_eq!(ratios.len(), 11);
-    assert!(ratios.iter().all(|it| it.1 <= 1.125), "{ratios:?}");
+    for name in ["B", "C", "F", "H"] {
+        let buffers = buffers(&folder.join(format!("{name}.1048576.csv")));
+        let Plan { offsets, peak, bound } = plan(&buffers, EFFORT);
+        assert_eq!((check(&buffers, &offsets), peak), (Ok(bound), bound), "{name}");
+    }
 }
 
 /// `cargo test --release -p razorc-tests --test schedule -- --ignored` (minutes).
@@ -219,4 +221,3 @@ fn random_buffer(rng: &mut ChaCha8Rng, steps: u32) -> Buffer {
     let first = rng.random_range(0..steps);
     Buffer { bytes: rng.random_range(1..64) * ALIGN, first, end: rng.random_range(first + 1..=steps) }
 }
-
