@@ -77,13 +77,16 @@ fn summary(timeline: &Timeline, memory: &Memory) -> String {
         }
     };
     html += "<div class=\"bars\">\n";
+    let gap = "<p></p>\n";
     pair(
         &mut html,
         &[("dense", "saved, if dense", memory.saved_dense), ("", "saved, as planned", memory.saved_packed)],
     );
+    html += gap;
     let single = memory.dense_single.map(|n| ("dense", "dynamic peak, dense and batch 1", n));
     let dynamic = [Some(("", "dynamic peak, as planned", memory.dynamic_peak)), single];
     pair(&mut html, &dynamic.into_iter().flatten().collect::<Vec<_>>());
+    html += gap;
     pair(
         &mut html,
         &[
@@ -119,9 +122,8 @@ fn peak(timeline: &Timeline) -> String {
     let share = |n: u64| format!("{:.1} %", 100.0 * n as f64 / timeline.live[timeline.peak].max(1) as f64);
     for it in alive.iter().take(LARGEST) {
         html += &format!(
-            "<tr><td><i style=\"display:inline-block;width:10px;height:10px;border-radius:3px;margin-right:8px;\
-             background:var(--{})\"></i>{}</td><td><code>{}</code></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td>{}</td></tr>\n",
+            "<tr><td class=\"kind\" style=\"border-left-color:var(--{})\">{}</td><td><code>{}</code></td>\
+             <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>\n",
             it.kind.key(),
             escape(&it.name),
             escape(&it.ty),

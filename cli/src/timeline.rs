@@ -125,21 +125,29 @@ impl Timeline {
 
     /// Why a storage lives at a step.
     pub fn why(&self, it: &Storage, step: usize) -> String {
-        let next = it.readers.iter().find(|reader| step <= **reader).and_then(|it| self.steps.get(*it));
-        let next = next.map(|it| format!("{} of {}", it.op, it.result));
+        let next = self.next_reader(it, step).map(|it| format!("{} of {}", it.op, it.result));
         match (it.kind, next) {
             (Kind::SavedPacked | Kind::SavedDense, Some(next)) => format!("saved for {next}"),
             (Kind::Gradient, next) => {
-                let of = match it.name.strip_suffix(".grad") {
-                    Some(of) => format!("gradient of {of}"),
-                    None => "backward value".into(),
-                };
-                next.map(|next| format!("{of}, for {next}")).unwrap_or(of)
+                let of = it
+                    .name
+                    .rsplit_once(".grad")
+                    .filter(|it| it.1.trim_matches(|c: char| c == '.' || c.is_ascii_digit()).is_empty());
+                let what = of.map_or("backward value".into(), |it| format!("gradient of {}", it.0));
+                next.map(|next| format!("{what}, for {next}")).unwrap_or(what)
             }
             (kind, Some(next)) => format!("{}, for {next}", kind.words()),
             (Kind::Result, None) => "read after the step".into(),
             (kind, None) => kind.words().into(),
         }
+    }
+
+    /// The first from a step on that reads a storage; of a packed copy, the one that its expanded copy is made for.
+    fn next_reader(&self, it: &Storage, step: usize) -> Option<&Step> {
+        let next = *it.readers.iter().find(|reader| step <= **reader)?;
+        let expanded = self.storages.iter().find(|it| it.first == next && it.kind == Kind::Expanded);
+        let reader = expanded.and_then(|it| it.readers.first()).unwrap_or(&next);
+        self.steps.get(*reader)
     }
 }
 

@@ -110,7 +110,9 @@ pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
 /// momentum can collect the gradients of such steps. An error where the model has no batch of one.
 pub fn dense_single(model: &Model, options: &Options) -> Result<u64, CompileError> {
     let graphs = graphs(model, &Options { batch: 1, ..options.clone() })?;
-    Ok(plans(&graphs).0.dynamic_peak)
+    let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
+    let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
+    Ok(plan(&graphs, &graphs.dense, eval).dynamic_peak)
 }
 
 /// What memory a step takes beside its evaluation.

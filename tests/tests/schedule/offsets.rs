@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -116,20 +116,24 @@ fn the_checker_finds_what_a_comparison_of_all_pairs_finds() {
     assert!((200..1800).contains(&overlapping), "{overlapping} of 2000 cases overlap: the test shows too little");
 }
 
-/// Peak over bound: at most 1.01 on every training graph, and as good as can be on 95 % of them.
+/// Greedy plans are at most 1.025 of the bound; with the search all reach it, but for one that takes ten times the work.
 #[test]
-fn training_graphs_come_close_to_the_bound() {
+fn training_graphs_are_planned_as_well_as_can_be() {
     let Some(folder) = shared("bench/memory-planning/training-graphs") else {
         return;
     };
-    let ratios = ratios(&folder, EFFORT);
-    assert!(50 < ratios.len(), "only {} instances in {}", ratios.len(), folder.display());
-    let exact = ratios.iter().filter(|it| it.1 == 1.0).count();
-    let (hardest, worst) = ratios.iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
-    println!("{exact} of {} at the bound, worst {worst:.4} ({hardest})", ratios.len());
-    assert!(*worst <= 1.01, "{hardest}: {worst}");
-    assert!(0.95 * ratios.len() as f64 <= exact as f64, "{exact} of {}", ratios.len());
+    let instances = instances(&folder);
+    assert!(50 < instances.len(), "only {} instances in {}", instances.len(), folder.display());
+    for (name, buffers) in instances {
+        let effort = if name == HARDEST { 0 } else { EFFORT };
+        let Plan { offsets, peak, bound } = plan(&buffers, effort);
+        assert_eq!(check(&buffers, &offsets), Ok(peak), "{name}");
+        assert!(peak == bound || name == HARDEST && peak as f64 <= 1.025 * bound as f64, "{name}: {peak} of {bound}");
+    }
 }
+
+/// The one training graph that takes more than the ordinary effort.
+const HARDEST: &str = "b_r50_9";
 
 /// Of the instances made to be hard, those that the search plans in no time; the others in the test after this one.
 #[test]
@@ -144,18 +148,23 @@ fn hard_instances_are_planned_as_well_as_can_be() {
     }
 }
 
-/// `cargo test --release -p razorc-tests --test schedule -- --ignored` (minutes).
+/// `cargo test --release -p razorc-tests --test schedule -- --ignored --nocapture` (minutes).
 #[test]
 #[ignore = "slow: measures what more effort gives and how long plans take; wants an optimized build"]
 fn hard_instances_and_many_buffers_in_time() {
     let Some(folder) = shared("bench/memory-planning/minimalloc") else {
         return;
     };
-    let started = Instant::now();
-    let ratios = ratios(&folder, 40);
-    println!("{ratios:?} in {:?}", started.elapsed());
-    assert!(ratios.iter().all(|it| it.1 <= 1.10), "{ratios:?}");
-    assert!(started.elapsed() < ratios.len() as u32 * Duration::from_secs(30));
+    let hardest = folder.with_file_name("training-graphs").join(format!("{HARDEST}.csv"));
+    let hard = instances(&folder).into_iter().map(|it| (it, 1.10));
+    for ((name, buffers), most) in hard.chain([((HARDEST.to_string(), buffers(&hardest)), 1.0)]) {
+        let started = Instant::now();
+        let Plan { offsets, peak, bound } = plan(&buffers, 40);
+        let (ratio, took) = (peak as f64 / bound as f64, started.elapsed().as_secs_f64());
+        println!("{name}: {ratio:.4} of the bound in {took:.1} s");
+        assert_eq!(check(&buffers, &offsets), Ok(peak), "{name}");
+        assert!(ratio <= most && took <= 30.0, "{name}");
+    }
     for (layers, most) in [(140, 0.010), (1400, 0.5), (7000, 5.0)] {
         let buffers = layered(layers);
         let started = Instant::now();
@@ -187,18 +196,17 @@ fn layered(layers: u32) -> Vec<Buffer> {
     buffers
 }
 
-/// Peak over bound of every instance of a folder.
-fn ratios(folder: &Path, effort: u32) -> Vec<(String, f64)> {
+/// The different instances of a folder, by name.
+fn instances(folder: &Path) -> Vec<(String, Vec<Buffer>)> {
     let files: BTreeSet<PathBuf> = folder.read_dir().unwrap().map(|it| it.unwrap().path()).collect();
-    let files = files.into_iter().filter(|it| it.extension().is_some_and(|it| it == "csv"));
-    files
-        .map(|path| {
-            let buffers = buffers(&path);
-            let Plan { offsets, peak, bound } = plan(&buffers, effort);
-            assert_eq!(check(&buffers, &offsets), Ok(peak), "{}", path.display());
-            (path.file_stem().unwrap().to_string_lossy().into_owned(), peak as f64 / bound as f64)
-        })
-        .collect()
+    let mut instances: Vec<(String, Vec<Buffer>)> = vec![];
+    for path in files.iter().filter(|it| it.extension().is_some_and(|it| it == "csv")) {
+        let buffers = buffers(path);
+        if instances.iter().all(|it| it.1 != buffers) {
+            instances.push((path.file_stem().unwrap().to_string_lossy().into_owned(), buffers));
+        }
+    }
+    instances
 }
 
 /// Buffers of a file with columns `lower`, `upper` and `size`.
