@@ -22,6 +22,8 @@ pub struct Timeline {
     pub live: Vec<u64>,
     /// The step at which most bytes live.
     pub peak: usize,
+    /// Where a step expands a packed copy, the step that reads the result.
+    expanded: HashMap<usize, usize>,
 }
 
 /// An instruction.
@@ -98,14 +100,19 @@ impl Timeline {
             steps.push(Step { op: it.op.clone(), result: result.map(|it| it.name.clone()).unwrap_or_default() });
         }
         let storages = storages(&sequence, &message.task.clone().unwrap_or_default(), weights_end(message));
-        let mut live = vec![0; steps.len() + 1];
+        let mut live = vec![0u64; steps.len() + 2];
         for it in &storages {
-            live[it.first..it.end].iter_mut().for_each(|sum| *sum += it.bytes);
+            live[it.first] = live[it.first].wrapping_add(it.bytes);
+            live[it.end] = live[it.end].wrapping_sub(it.bytes);
         }
+        (1..live.len()).for_each(|step| live[step] = live[step].wrapping_add(live[step - 1]));
+        live.pop();
+        let expanded = storages.iter().filter(|it| it.kind == Kind::Expanded);
+        let expanded = expanded.filter_map(|it| Some((it.first, *it.readers.first()?))).collect();
         let peak = (0..live.len()).rev().max_by_key(|&it| live[it]).unwrap_or(0);
         let batch = program.task().batch;
         let model = program.name().to_string();
-        Ok(Timeline { model, batch, weights: bytes(false), state: bytes(true), steps, storages, live, peak })
+        Ok(Timeline { model, batch, weights: bytes(false), state: bytes(true), steps, storages, live, peak, expanded })
     }
 
     /// What lives at a step, the largest first.
@@ -144,10 +151,8 @@ impl Timeline {
 
     /// The first from a step on that reads a storage; of a packed copy, the one that its expanded copy is made for.
     fn next_reader(&self, it: &Storage, step: usize) -> Option<&Step> {
-        let next = *it.readers.iter().find(|reader| step <= **reader)?;
-        let expanded = self.storages.iter().find(|it| it.first == next && it.kind == Kind::Expanded);
-        let reader = expanded.and_then(|it| it.readers.first()).unwrap_or(&next);
-        self.steps.get(*reader)
+        let next = it.readers.get(it.readers.partition_point(|reader| *reader < step))?;
+        self.steps.get(*self.expanded.get(next).unwrap_or(next))
     }
 }
 

@@ -44,9 +44,8 @@ pub fn plan(buffers: &[Buffer], effort: u32) -> Plan {
     let bound = problem.bound();
     let mut best = greedy::best(&problem, bound);
     let work = u64::from(effort) * WORK.min((problem.items.len() as u64) << 17);
-    // A quarter for the wheel, which still turns where there are too many buffers for the search.
-    improve::improve(&problem, bound, &mut best, &mut Work { left: work / 4 });
-    restarts::tighten(&problem, bound, &mut best, &mut Work { left: work / 4 * 3 });
+    let least = restarts::tighten(&problem, bound, &mut best, &mut Work { left: work / 4 * 3 });
+    improve::improve(&problem, least, &mut best, &mut Work { left: work / 4 });
     Plan { offsets: problem.scatter(&best.offsets), peak: best.peak, bound }
 }
 

@@ -14,7 +14,7 @@ use razorc_tests::shared;
 #[test]
 fn random_lifetimes_are_planned_without_overlap() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    for _ in 0..300 {
+    for _ in 0..150 {
         let steps = rng.random_range(1..40);
         let n = rng.random_range(0..80);
         let buffers: Vec<Buffer> = (0..n).map(|_| random_buffer(&mut rng, steps)).collect();
@@ -51,7 +51,7 @@ fn buffers_that_take_nothing_are_in_nobodys_way() {
 fn few_buffers_are_planned_as_well_as_can_be() {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let mut missed = 0;
-    for _ in 0..400 {
+    for _ in 0..200 {
         let buffers: Vec<Buffer> = (0..7).map(|_| random_buffer(&mut rng, 7)).collect();
         let [greedy, searched] = [0, EFFORT].map(|effort| plan(&buffers, effort));
         assert_eq!(check(&buffers, &searched.offsets), Ok(searched.peak));

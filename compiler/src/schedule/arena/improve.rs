@@ -1,6 +1,6 @@
 //! A squeaky wheel: what ends too high moves forward in the order, again and again, and the best that was seen stays.
 //!
-//! After Joslin and Clements, "Squeaky wheel optimization", 1999.
+//! It is for more buffers than the search can take. After Joslin and Clements, "Squeaky wheel optimization", 1999.
 
 use super::place::{Fit, place};
 use super::problem::Problem;
@@ -16,8 +16,8 @@ pub fn improve(problem: &Problem, bound: u64, best: &mut Placement, work: &mut W
     for (at, &idx) in order.iter().enumerate() {
         ranks[idx as usize] = (at as u64 + 1) << 24;
     }
-    // A placement looks at about half of all pairs.
-    while bound < best.peak && work.take(n * n / 2) {
+    // A placement looks at about half of all pairs, many at a time.
+    while bound < best.peak && work.take(n * (n / 2 + 64)) {
         let placement = place(problem, &order, Fit::First);
         for (idx, item) in problem.items.iter().enumerate() {
             if bound < placement.offsets[idx] + item.bytes {

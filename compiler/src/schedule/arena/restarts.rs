@@ -10,12 +10,13 @@ use super::{Placement, Work, greedy};
 /// Pairs of items that live at once, at most: for more the search is too slow to help.
 const PAIRS: usize = 1 << 22;
 
-/// Looks for placements between `bound` and the best one: at the bound first, then by halving what lies between.
-pub fn tighten(problem: &Problem, bound: u64, best: &mut Placement, work: &mut Work) {
-    if best.peak <= bound {
-        return;
+/// Looks for placements between `bound` and the best one: at the bound first, then by halving what lies between. Gives a
+/// peak below which there is none.
+pub fn tighten(problem: &Problem, bound: u64, best: &mut Placement, work: &mut Work) -> u64 {
+    if best.peak <= bound || work.left == 0 {
+        return bound;
     }
-    let Some(neighbors) = problem.neighbors(PAIRS) else { return };
+    let Some(neighbors) = problem.neighbors(PAIRS) else { return bound };
     let mut hunt = Hunt { problem, neighbors, orders: greedy::orders(problem), random: ChaCha8Rng::seed_from_u64(1) };
     // Less than the first is impossible, less than the second was looked for.
     let (mut least, mut tried) = (bound, bound);
@@ -34,6 +35,7 @@ pub fn tighten(problem: &Problem, bound: u64, best: &mut Placement, work: &mut W
         let gap = best.peak.saturating_sub(tried);
         limit = if bound / 1000 < gap { tried + gap / 2 } else { least };
     }
+    least
 }
 
 struct Hunt<'a> {
