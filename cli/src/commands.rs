@@ -19,7 +19,7 @@ pub enum Command {
     Train(train::Train),
     Eval(eval::Eval),
     Export(export::Export),
-    Inspect(inspect::Inspect),
+    Inspect(Box<inspect::Inspect>),
     Quickstart(quickstart::Quickstart),
 }
 

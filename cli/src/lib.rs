@@ -4,8 +4,10 @@ mod commands;
 mod failure;
 mod fidelity;
 mod options;
+mod page;
 mod progress;
 mod report;
+mod timeline;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;

@@ -10,6 +10,11 @@ use razorc_runtime::memory::Footprint;
 use razorc_runtime::metrics::Score;
 use serde_json::{Value, json};
 
+use crate::timeline::{Storage, Timeline};
+
+/// Tensors that are told one by one where bytes are explained.
+pub const LARGEST: usize = 10;
+
 /// Writes a line to stdout; a reader that went away, such as `head`, is no error.
 pub fn say(text: impl Display) {
     let _ = writeln!(stdout().lock(), "{text}");
@@ -26,8 +31,9 @@ pub fn bytes(n: u64) -> String {
 }
 
 /// The plan's numbers in the order in which they are shown, with the keys that machines know.
-fn rows(memory: &Memory) -> [(&'static str, &'static str, u64); 9] {
-    [
+pub fn rows(memory: &Memory) -> Vec<(&'static str, &'static str, u64)> {
+    let single = memory.dense_single.map(|n| ("dense_single", "dense, batch 1", n));
+    let rows = [
         ("weights", "weights", memory.weights),
         ("optimizer", "optimizer state", memory.optimizer),
         ("saved_dense", "saved, if dense", memory.saved_dense),
@@ -37,7 +43,8 @@ fn rows(memory: &Memory) -> [(&'static str, &'static str, u64); 9] {
         ("planned_peak", "planned peak", memory.planned_peak),
         ("lower_bound", "lower bound", memory.lower_bound),
         ("paper_counter", "paper's counter", memory.paper_counter),
-    ]
+    ];
+    rows.into_iter().chain(single).collect()
 }
 
 /// The plan as one object, in bytes.
@@ -47,15 +54,59 @@ pub fn memory_json(memory: &Memory) -> Value {
 
 /// The plan, a number a line.
 pub fn memory_text(memory: &Memory) -> String {
-    let lines = rows(memory).map(|(_, name, n)| format!("{name:<16}{:>12}", bytes(n)));
-    lines.join("\n")
+    let lines = rows(memory).into_iter().map(|(_, name, n)| format!("{name:<16}{:>12}", bytes(n)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The step at which most bytes live, with the largest of what lives there.
+pub fn peak_text(timeline: &Timeline) -> String {
+    let alive = timeline.alive(timeline.peak);
+    let mut text = format!(
+        "most bytes live at {}\n{} in {} tensors beside weights and optimizer state",
+        timeline.step(timeline.peak),
+        bytes(timeline.live[timeline.peak]),
+        alive.len()
+    );
+    let shown = &alive[..alive.len().min(LARGEST)];
+    let width = |of: fn(&Storage) -> &str| shown.iter().map(|it| of(it).chars().count()).max().unwrap_or(0);
+    let (names, types) = (width(|it| &it.name), width(|it| &it.ty));
+    for it in shown {
+        let why = timeline.why(it, timeline.peak);
+        text += &format!("\n{:>12}  {:<names$}  {:<types$}  {why}", bytes(it.bytes), it.name, it.ty);
+    }
+    if let Some(rest) = alive.get(LARGEST..).filter(|it| !it.is_empty()) {
+        text += &format!("\n{:>12}  in {} more", bytes(rest.iter().map(|it| it.bytes).sum()), rest.len());
+    }
+    text
+}
+
+/// What `peak_text` tells, in bytes.
+pub fn peak_json(timeline: &Timeline) -> Value {
+    let alive = timeline.alive(timeline.peak);
+    let tensor = |it: &&Storage| {
+        json!({
+            "name": it.name, "type": it.ty, "bytes": it.bytes, "kind": it.kind.key(),
+            "why": timeline.why(it, timeline.peak), "first": it.first, "end": it.end,
+        })
+    };
+    let step = timeline.steps.get(timeline.peak);
+    let rest = alive.iter().skip(LARGEST);
+    json!({
+        "step": timeline.peak,
+        "steps": timeline.steps.len(),
+        "op": step.map(|it| &it.op),
+        "result": step.map(|it| &it.result),
+        "live_bytes": timeline.live[timeline.peak],
+        "tensors": alive.iter().take(LARGEST).map(tensor).collect::<Vec<_>>(),
+        "others": { "count": alive.len().saturating_sub(LARGEST), "bytes": rest.map(|it| it.bytes).sum::<u64>() },
+    })
 }
 
 /// Two plans of one model, a column each, and what the second one saves.
 pub fn comparison(dense: &Memory, packed: &Memory, label: &str) -> String {
     let mut text = format!("{:<16}{:>12}{label:>16}", "", "dense");
     for ((key, name, dense), (_, _, packed)) in rows(dense).into_iter().zip(rows(packed)) {
-        if ["saved_dense", "lower_bound", "paper_counter"].contains(&key) {
+        if ["saved_dense", "lower_bound", "paper_counter", "dense_single"].contains(&key) {
             continue;
         }
         text += &format!("\n{name:<16}{:>12}{:>16}", bytes(dense), bytes(packed));

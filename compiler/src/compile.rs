@@ -13,7 +13,7 @@ use crate::options::{self, BatchNorm, Loss, OptimizerKind, Options};
 use crate::passes::back_razor::{self, Decision};
 use crate::passes::{self, norm_from_output, round_saves, slope_codes};
 use crate::prepare::prepare;
-use crate::schedule::schedule;
+use crate::schedule::{schedule, schedule_with};
 use crate::sizes::{self, SizeError};
 use crate::step::{self, CLASS_WEIGHTS, DRAW, Ends, ONE, StepError, TOTAL};
 use crate::{autodiff, report};
@@ -92,12 +92,14 @@ pub struct Graphs {
     pub weights: BTreeMap<String, Weight>,
     /// Names that tie the graphs to their caller.
     pub task: Task,
+    /// See [`Options::plan_effort`].
+    pub plan_effort: u32,
 }
 
 /// Compiles a model into a trainer. A pure function of the model's bytes and the options.
 pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
     let graphs = graphs(model, options)?;
-    let train = schedule(&graphs.train, &kept(&graphs.train, &graphs.task, false));
+    let train = schedule_with(&graphs.train, &kept(&graphs.train, &graphs.task, false), options.plan_effort);
     let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
     let initializer = |name: &str| graphs.weights.get(name)?.initializer.clone();
     let train = Scheduled { graph: &graphs.train, schedule: &train };
@@ -117,9 +119,18 @@ pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
     (plan(graphs, &graphs.dense, eval), plan(graphs, &graphs.train, eval))
 }
 
+/// Dynamic peak of the same trainer for one row that saves every tensor whole: the honest rival of a packed plan, as
+/// momentum can collect the gradients of such steps. An error where the model has no batch of one.
+pub fn dense_single(model: &Model, options: &Options) -> Result<u64, CompileError> {
+    let graphs = graphs(model, &Options { batch: 1, ..options.clone() })?;
+    let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
+    let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
+    Ok(plan(&graphs, &graphs.dense, eval).dynamic_peak)
+}
+
 /// What memory a step takes beside its evaluation.
 fn plan(graphs: &Graphs, step: &Graph, eval: Scheduled<'_>) -> Memory {
-    let schedule = schedule(step, &kept(step, &graphs.task, false));
+    let schedule = schedule_with(step, &kept(step, &graphs.task, false), graphs.plan_effort);
     let train = Scheduled { graph: step, schedule: &schedule };
     report::memory(&lower(train, eval, graphs.task.clone(), |_| None), train, eval, &graphs.dense)
 }
@@ -202,7 +213,8 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     if !options.class_weights.is_empty() {
         weights.insert(CLASS_WEIGHTS.into(), Weight::vector(options.class_weights.clone()));
     }
-    Ok(Graphs { dense, train, eval, decisions, norms, weights, task })
+    let plan_effort = options.plan_effort;
+    Ok(Graphs { dense, train, eval, decisions, norms, weights, task, plan_effort })
 }
 
 fn prepared_import(model: &Model, options: &Options) -> Result<Imported, CompileError> {

@@ -59,4 +59,4 @@ pub mod text;
 pub mod types;
 pub mod verify;
 
-pub use compile::{CompileError, Compiled, Graphs, compile, graphs, plans, text_after};
+pub use compile::{CompileError, Compiled, Graphs, compile, dense_single, graphs, plans, text_after};

@@ -53,6 +53,8 @@ pub struct Options {
     pub dropout: bool,
     /// What is pruned and how.
     pub razor: Razor,
+    /// How long a tighter plan of the memory is looked for, as [`crate::schedule::arena::plan`] counts it.
+    pub plan_effort: u32,
     /// Of the fresh head, of dropout and of rounding to 8 bits.
     pub seed: u64,
 }
@@ -291,6 +293,7 @@ impl Default for Options {
             batch_norm: BatchNorm::Frozen,
             dropout: false,
             razor: Razor::default(),
+            plan_effort: crate::schedule::arena::EFFORT,
             seed: 0,
         }
     }

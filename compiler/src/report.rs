@@ -29,6 +29,7 @@ pub fn memory(program: &Program, train: Scheduled<'_>, eval: Scheduled<'_>, dens
         planned_peak,
         lower_bound: always + train.schedule.bound.max(eval.schedule.bound),
         paper_counter: paper_counter(train.graph),
+        dense_single: None,
     }
 }
 

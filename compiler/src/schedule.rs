@@ -53,12 +53,17 @@ pub enum Place {
     Storage(usize),
 }
 
-/// Schedules a graph; `kept` values can be read after the last step.
+/// Schedules a graph with ordinary effort; `kept` values can be read after the last step.
 pub fn schedule(graph: &Graph, kept: &[Value]) -> Schedule {
+    schedule_with(graph, kept, arena::EFFORT)
+}
+
+/// Schedules a graph; `effort` is that of [`arena::plan`].
+pub fn schedule_with(graph: &Graph, kept: &[Value], effort: u32) -> Schedule {
     let steps = order::order(graph);
     let (lives, places) = liveness::lifetimes(graph, &steps, kept);
     let buffers: Vec<Buffer> = lives.iter().map(|it| it.1).collect();
-    let plan = arena::plan(&buffers);
+    let plan = arena::plan(&buffers, effort);
     let peak = check::check(&buffers, &plan.offsets).unwrap_or_else(|e| panic!("the plan of {}: {e}", graph.name));
     let storages = lives.into_iter().zip(&plan.offsets);
     let storages = storages.map(|((value, buffer), &offset)| Storage { value, offset, buffer }).collect();

@@ -10,6 +10,8 @@ mod doctor;
 mod help;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/page.rs"]
+mod page;
 #[path = "cli/saved.rs"]
 mod saved;
 #[path = "cli/tasks.rs"]

@@ -1,19 +1,14 @@
-//! Orders, lifetimes and offsets: by hand, at random, and on real training graphs.
+//! Orders and lifetimes by hand; offsets in `schedule/offsets.rs`.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+#[path = "schedule/offsets.rs"]
+mod offsets;
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use razorc_compiler::attrs::Attrs;
 use razorc_compiler::autodiff::differentiate;
 use razorc_compiler::graph::{Graph, NodeId, Phase, Value};
 use razorc_compiler::ops;
-use razorc_compiler::schedule::arena::{Buffer, Plan, plan};
-use razorc_compiler::schedule::check::{Overlap, check};
-use razorc_compiler::schedule::{ALIGN, Place, schedule};
+use razorc_compiler::schedule::{Place, schedule};
 use razorc_compiler::types::{DType, Type};
-use razorc_tests::shared;
 
 /// A plan is what a person would write down: read the snapshot.
 #[test]
@@ -111,105 +106,6 @@ fn results_take_over_the_bytes_of_what_dies() {
     assert_ne!(home(ends), home(sum), "a sum is smaller");
     let reused = plan.storages.iter().find(|it| it.value == x).unwrap();
     assert_eq!((reused.buffer.first, reused.buffer.end), (0, 5), "until the sum of what took its bytes over last");
-}
-
-#[test]
-fn random_lifetimes_are_planned_without_overlap() {
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    for _ in 0..300 {
-        let steps = rng.random_range(1..40);
-        let n = rng.random_range(0..80);
-        let buffers: Vec<Buffer> = (0..n).map(|_| random_buffer(&mut rng, steps)).collect();
-        let plan = plan(&buffers);
-        assert_eq!(check(&buffers, &plan.offsets), Ok(plan.peak));
-        assert!(plan.offsets.iter().all(|it| it.is_multiple_of(ALIGN)));
-        let live = |step| buffers.iter().filter(|it| it.first <= step && step < it.end).map(|it| it.bytes).sum::<u64>();
-        assert_eq!(plan.bound, (0..steps).map(live).max().unwrap());
-        assert!(plan.bound <= plan.peak && plan.peak <= 2 * plan.bound);
-    }
-}
-
-#[test]
-fn the_checker_finds_what_a_comparison_of_all_pairs_finds() {
-    let mut rng = ChaCha8Rng::seed_from_u64(2);
-    let mut overlapping = 0;
-    for _ in 0..2000 {
-        let buffers: Vec<Buffer> = (0..6).map(|_| random_buffer(&mut rng, 12)).collect();
-        let offsets: Vec<u64> = (0..6).map(|_| rng.random_range(0..256) * ALIGN).collect();
-        let clash = |a: usize, b: usize| {
-            let (x, y) = (&buffers[a], &buffers[b]);
-            let in_time = x.first < y.end && y.first < x.end;
-            in_time && offsets[a] < offsets[b] + y.bytes && offsets[b] < offsets[a] + x.bytes
-        };
-        match check(&buffers, &offsets) {
-            Ok(_) => assert!((0..6).all(|a| (0..a).all(|b| !clash(a, b)))),
-            Err(Overlap { a, b, .. }) => {
-                assert!(clash(a, b));
-                overlapping += 1;
-            }
-        }
-    }
-    assert!((200..1800).contains(&overlapping), "{overlapping} of 2000 cases overlap: the test shows too little");
-}
-
-/// Peak over bound: at most 1.015 on every training graph, at most 1.01 on 95 % of them.
-#[test]
-fn training_graphs_come_close_to_the_bound() {
-    let Some(folder) = shared("bench/memory-planning/training-graphs") else {
-        return;
-    };
-    let ratios = ratios(&folder);
-    assert!(50 < ratios.len(), "only {} instances in {}", ratios.len(), folder.display());
-    let close = ratios.iter().filter(|it| it.1 <= 1.01).count();
-    let (hardest, worst) = ratios.iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
-    println!("{close} of {} within 1 %, worst {worst:.4} ({hardest})", ratios.len());
-    assert!(*worst <= 1.015, "{hardest}: {worst}");
-    assert!(0.95 * ratios.len() as f64 <= close as f64, "{close} of {}", ratios.len());
-}
-
-/// Instances made to be hard for greedy planners: what counts is that the plans are sound.
-#[test]
-fn hard_instances_are_planned_soundly() {
-    let Some(folder) = shared("bench/memory-planning/minimalloc") else {
-        return;
-    };
-    let ratios = ratios(&folder);
-    assert!(!ratios.is_empty());
-    assert!(ratios.iter().all(|it| it.1 <= 1.36), "{ratios:?}");
-}
-
-fn ratios(folder: &Path) -> Vec<(String, f64)> {
-    let files: BTreeSet<PathBuf> = folder.read_dir().unwrap().map(|it| it.unwrap().path()).collect();
-    let files = files.into_iter().filter(|it| it.extension().is_some_and(|it| it == "csv"));
-    files
-        .map(|path| {
-            let buffers = buffers(&path);
-            let Plan { offsets, peak, bound } = plan(&buffers);
-            assert_eq!(check(&buffers, &offsets), Ok(peak), "{}", path.display());
-            (path.file_stem().unwrap().to_string_lossy().into_owned(), peak as f64 / bound as f64)
-        })
-        .collect()
-}
-
-/// Buffers of a file with columns `lower`, `upper` and `size`.
-fn buffers(path: &Path) -> Vec<Buffer> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut lines = text.lines().map(|it| it.split(',').map(str::trim).collect::<Vec<_>>());
-    let header = lines.next().unwrap();
-    let column = |name: &str| header.iter().position(|it| *it == name).unwrap();
-    let (lower, upper, size) = (column("lower"), column("upper"), column("size"));
-    let rows = lines.filter(|it| it.len() == header.len());
-    rows.map(|row| Buffer {
-        bytes: row[size].parse().unwrap(),
-        first: row[lower].parse().unwrap(),
-        end: row[upper].parse().unwrap(),
-    })
-    .collect()
-}
-
-fn random_buffer(rng: &mut ChaCha8Rng, steps: u32) -> Buffer {
-    let first = rng.random_range(0..steps);
-    Buffer { bytes: rng.random_range(1..64) * ALIGN, first, end: rng.random_range(first + 1..=steps) }
 }
 
 /// Convolution, batch normalization, ReLU, a view and a linear layer, with all updates; and what is kept.

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use razorc_compiler::compile;
+use razorc_compiler::{compile, dense_single};
 use razorc_proto::{Model, write_trainer};
 
 use crate::failure::Result;
@@ -30,6 +30,9 @@ impl Compile {
         let mut program = packed.program;
         if let Some(origin) = &mut program.origin {
             origin.file = self.model.display().to_string();
+        }
+        if let Some(memory) = &mut program.memory {
+            memory.dense_single = dense_single(&model, &options).ok();
         }
         let blobs: Vec<_> = packed.blobs.iter().map(|blob| blob.as_deref()).collect();
         write_trainer(&output, &program, &blobs)?;

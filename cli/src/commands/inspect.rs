@@ -1,16 +1,17 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use razorc_compiler::{compile, graphs, text_after};
+use razorc_compiler::{compile, dense_single, graphs, text_after};
 use razorc_proto::program::task::Kind;
 use razorc_proto::program::{Program, Role};
-use razorc_proto::{Model, TrainerError, TrainerFile};
+use razorc_proto::{Model, TrainerError, TrainerFile, replace};
 
 use super::threads;
 use crate::failure::{Failure, Result};
 use crate::fidelity::{self, Batches};
 use crate::options::{CompileOptions, DataOptions};
-use crate::report;
+use crate::timeline::Timeline;
+use crate::{page, report};
 
 /// Show what a model would become, or what a trainer is
 #[derive(Args)]
@@ -26,9 +27,12 @@ pub struct Inspect {
     /// Print what is kept of every saved tensor, and why
     #[arg(long, conflicts_with_all = ["after", "memory", "json"])]
     saved: bool,
-    /// Print the plan of the memory
+    /// Print the plan of the memory, and what lives where it is fullest
     #[arg(long)]
     memory: bool,
+    /// Draw the plan of the memory into a page for the browser
+    #[arg(long, value_name = "FILE.html", conflicts_with_all = ["after", "saved", "fidelity"])]
+    html: Option<PathBuf>,
     /// Print the plan (in bytes) or the comparison as one JSON object
     #[arg(long)]
     json: bool,
@@ -60,10 +64,27 @@ impl Inspect {
         }
         let program = self.program()?;
         let memory = program.memory.unwrap_or_default();
+        if !self.memory && self.html.is_none() && !self.json {
+            report::say(format_args!("{}\n{}", outline(&program), report::memory_text(&memory)));
+            return Ok(());
+        }
+        let timeline = Timeline::of(&program)?;
+        if let Some(path) = &self.html {
+            let page = page::page(&timeline, &memory);
+            replace(path, |file| file.write_all(page.as_bytes()))
+                .map_err(|error| Failure::input(format!("{} cannot be written: {error}", path.display())))?;
+        }
         match (self.memory, self.json) {
-            (_, true) => report::say(report::memory_json(&memory)),
-            (true, _) => report::say(report::memory_text(&memory)),
-            _ => report::say(format_args!("{}\n{}", outline(&program), report::memory_text(&memory))),
+            (_, true) => {
+                let mut object = report::memory_json(&memory);
+                object["peak"] = report::peak_json(&timeline);
+                report::say(object);
+            }
+            (true, _) => {
+                report::say(report::memory_text(&memory));
+                report::say(format_args!("\n{}", report::peak_text(&timeline)));
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -101,7 +122,12 @@ impl Inspect {
         match TrainerFile::open(&self.file) {
             Ok(file) => Ok(file.program().clone()),
             Err(TrainerError::NotATrainer { .. }) => {
-                Ok(compile(&Model::open(&self.file)?, &self.options.parse()?)?.program)
+                let (model, options) = (Model::open(&self.file)?, self.options.parse()?);
+                let mut program = compile(&model, &options)?.program;
+                if let Some(memory) = &mut program.memory {
+                    memory.dense_single = dense_single(&model, &options).ok();
+                }
+                Ok(program)
             }
             Err(error) => Err(error.into()),
         }

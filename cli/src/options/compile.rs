@@ -31,6 +31,9 @@ pub struct CompileOptions {
     /// Decides the fresh classifier, dropout and rounding to 8 bits
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
+    /// Look so many half seconds for a tighter plan of the memory, where there may be one; 0 takes the first
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    plan_effort: u32,
     #[command(flatten)]
     loss: LossOptions,
     #[command(flatten)]
@@ -224,6 +227,7 @@ impl CompileOptions {
             },
             dropout: self.update.dropout,
             razor: self.razor.parse()?,
+            plan_effort: self.plan_effort,
             seed: self.seed,
         })
     }

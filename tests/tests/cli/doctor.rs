@@ -24,7 +24,8 @@ fn a_model_that_can_be_trained_is_explained() {
     assert_eq!((&found["totals"]["trained"], &found["totals"]["unused"]), (&2.into(), &1.into()));
     assert_eq!(found["trained"]["v"], 720);
     let memory = json(&sandbox.succeed("inspect mixed.onnx --batch 2 --prune-ends --memory --json"));
-    assert_eq!(found["memory"]["packed"], memory);
+    let told = found["memory"]["packed"].as_object().unwrap();
+    assert!(told.len() == 9 && told.iter().all(|(key, n)| memory[key] == *n), "{told:?} {memory}");
     let memory = &json(&sandbox.succeed("doctor mixed.onnx --batch 2 --prune-ends --json"))["memory"];
     assert!(memory["packed"]["saved_packed"].as_u64() < memory["dense"]["saved_packed"].as_u64(), "{memory}");
 }
