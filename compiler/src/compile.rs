@@ -9,7 +9,7 @@ use crate::error::{ImportError, PrepareError};
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::import::{Imported, Source, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
-use crate::options::{self, BatchNorm, Loss, OptimizerKind, Options};
+use crate::options::{self, BatchNorm, Loss, OptimizerKind, Options, Sparsity};
 use crate::passes::back_razor::{self, Decision};
 use crate::passes::{self, norm_from_output, round_saves, slope_codes};
 use crate::prepare::prepare;
@@ -88,6 +88,8 @@ pub struct Graphs {
     pub decisions: Vec<Decision>,
     /// What the gradient of every normalization reads.
     pub norms: Vec<norm_from_output::Decision>,
+    /// Bytes by the authors' counter: if everything was saved whole, and at the sparsity asked for.
+    pub counters: [u64; 2],
     /// What declarations are filled with.
     pub weights: BTreeMap<String, Weight>,
     /// Names that tie the graphs to their caller.
@@ -105,8 +107,8 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let train = Scheduled { graph: &graphs.train, schedule: &train };
     let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
     let mut program = lower(train, eval, graphs.task.clone(), initializer);
-    program.memory = Some(report::memory(&program, train, eval, &graphs.dense));
-    let dense = plan(&graphs, &graphs.dense, eval);
+    program.memory = Some(report::memory(&program, train, eval, &graphs.dense, graphs.counters[1]));
+    let dense = plan(&graphs, &graphs.dense, eval, graphs.counters[0]);
     program.origin = Some(origin(model, options));
     let blobs = blobs(&program, &graphs.weights)?;
     Ok(Compiled { program, blobs, dense, decisions: graphs.decisions, norms: graphs.norms })
@@ -116,7 +118,8 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
 pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
     let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
     let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
-    (plan(graphs, &graphs.dense, eval), plan(graphs, &graphs.train, eval))
+    let [dense, asked] = graphs.counters;
+    (plan(graphs, &graphs.dense, eval, dense), plan(graphs, &graphs.train, eval, asked))
 }
 
 /// Dynamic peak of the same trainer for one row that saves every tensor whole: the honest rival of a packed plan, as
@@ -125,14 +128,14 @@ pub fn dense_single(model: &Model, options: &Options) -> Result<u64, CompileErro
     let graphs = graphs(model, &Options { batch: 1, ..options.clone() })?;
     let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
     let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
-    Ok(plan(&graphs, &graphs.dense, eval).dynamic_peak)
+    Ok(plan(&graphs, &graphs.dense, eval, graphs.counters[0]).dynamic_peak)
 }
 
 /// What memory a step takes beside its evaluation.
-fn plan(graphs: &Graphs, step: &Graph, eval: Scheduled<'_>) -> Memory {
+fn plan(graphs: &Graphs, step: &Graph, eval: Scheduled<'_>, counter: u64) -> Memory {
     let schedule = schedule_with(step, &kept(step, &graphs.task, false), graphs.plan_effort);
     let train = Scheduled { graph: step, schedule: &schedule };
-    report::memory(&lower(train, eval, graphs.task.clone(), |_| None), train, eval, &graphs.dense)
+    report::memory(&lower(train, eval, graphs.task.clone(), |_| None), train, eval, &graphs.dense, counter)
 }
 
 /// The graphs that a model becomes.
@@ -177,6 +180,8 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     let mut dense = imported.graph;
     passes::apply(passes::FORWARD, &mut dense, options, watch);
     passes::apply(passes::LIFTS, &mut dense, options, watch);
+    let counters =
+        [Sparsity::default(), options.razor.sparsity].map(|it| report::counter::bytes(&dense, options.rows(), it));
     let ends = add_ends(&mut dense, imported.output, imported.prediction, &imported.inputs, options, true)?;
     step::add_backward(&mut dense, ends.loss, &options.optimizer)?;
     watch(autodiff::STAGE, &dense);
@@ -214,7 +219,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
         weights.insert(CLASS_WEIGHTS.into(), Weight::vector(options.class_weights.clone()));
     }
     let plan_effort = options.plan_effort;
-    Ok(Graphs { dense, train, eval, decisions, norms, weights, task, plan_effort })
+    Ok(Graphs { dense, train, eval, decisions, norms, counters, weights, task, plan_effort })
 }
 
 fn prepared_import(model: &Model, options: &Options) -> Result<Imported, CompileError> {

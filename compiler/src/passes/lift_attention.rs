@@ -29,7 +29,7 @@ pub fn run(graph: &mut Graph) {
 }
 
 /// Values that params go into.
-fn trained(graph: &Graph) -> HashSet<Value> {
+pub(crate) fn trained(graph: &Graph) -> HashSet<Value> {
     let mut trained: HashSet<Value> = graph.declared("param").into_iter().collect();
     for node in graph.phase(Phase::Forward) {
         if graph.operands(node).iter().any(|it| trained.contains(it)) {
