@@ -84,8 +84,9 @@ fn methods_train_their_weights() {
 #[test]
 fn biases_need_no_saves() {
     let saved = |model: &Model, method: &str| plan(model, &with(method, |_| {})).saved_packed;
+    // Masks and what the loss reads are left.
     let (full, bias) = (saved(&mlp(), "full"), saved(&mlp(), "bias"));
-    assert!(4 * bias < full, "{bias} of {full}");
+    assert!(3 * bias < full, "{bias} of {full}");
     assert!(saved(&block(), "last:1") < saved(&block(), "last:2"));
 }
 
@@ -103,7 +104,7 @@ fn methods_that_have_nothing_to_train_say_so() {
     let refusals = [(bare(), "bias"), (bare(), "norm"), (bare(), "last:2"), (mlp(), "last:3"), (mlp(), "norm")];
     let refusals = refusals.map(|(model, method)| refusal(&model, method));
     insta::assert_snapshot!(refusals.join("\n"));
-    assert_eq!(trained(&bare(), &with("norm", |it| it.classes = 2)).len(), 2, "a fresh head is always trained");
+    assert_eq!(trained(&bare(), &with("norm", |it| it.classes = 2)).len(), 1, "a fresh head is always trained");
 }
 
 #[test]
