@@ -11,8 +11,9 @@ use crate::import::{Imported, Source, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{self, BatchNorm, Loss, OptimizerKind, Options, Sparsity};
 use crate::passes::back_razor::{self, Decision};
+use crate::passes::scope::{self, ScopeError};
 use crate::passes::{self, norm_from_output, round_saves, slope_codes};
-use crate::prepare::prepare;
+use crate::prepare::{Prepared, prepare};
 use crate::schedule::{schedule, schedule_with};
 use crate::sizes::{self, SizeError};
 use crate::step::{self, CLASS_WEIGHTS, DRAW, Ends, ONE, StepError, TOTAL};
@@ -48,6 +49,8 @@ pub enum CompileError {
     Import(#[from] ImportError),
     #[error(transparent)]
     Step(#[from] StepError),
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
     #[error(transparent)]
     UnknownPass(#[from] passes::UnknownPass),
     /// A glob of `--sparsity-for`.
@@ -162,7 +165,7 @@ pub fn text_after(model: &Model, options: &Options, stage: &str) -> Result<Strin
 fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph)) -> Result<Graphs, CompileError> {
     check_globs(options)?;
     check_parts(options)?;
-    let imported = prepared_import(model, options)?;
+    let (imported, head) = prepared_import(model, options)?;
     watch("import", &imported.graph);
     sizes::check(&imported.graph)?;
     check_matches(&imported.graph, options)?;
@@ -182,6 +185,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     passes::apply(passes::LIFTS, &mut dense, options, watch);
     let counters =
         [Sparsity::default(), options.razor.sparsity].map(|it| report::counter::bytes(&dense, options.rows(), it));
+    scope::run(&mut dense, options.scope, &head)?;
     let ends = add_ends(&mut dense, imported.output, imported.prediction, &imported.inputs, options, true)?;
     step::add_backward(&mut dense, ends.loss, &options.optimizer)?;
     watch(autodiff::STAGE, &dense);
@@ -222,13 +226,14 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     Ok(Graphs { dense, train, eval, decisions, norms, counters, weights, task, plan_effort })
 }
 
-fn prepared_import(model: &Model, options: &Options) -> Result<Imported, CompileError> {
-    let (model, options) = prepared(model, options)?;
-    Ok(import(&model, &options)?)
+/// The imported model, and the names of a fresh head's weights.
+fn prepared_import(model: &Model, options: &Options) -> Result<(Imported, Vec<String>), CompileError> {
+    let (Prepared { model, head }, options) = prepared(model, options)?;
+    Ok((import(&model, &options)?, head))
 }
 
-/// What is imported of a model, and with which options.
-pub(crate) fn prepared(model: &Model, options: &Options) -> Result<(Model, Options), CompileError> {
+/// What is imported, and with which options.
+pub(crate) fn prepared(model: &Model, options: &Options) -> Result<(Prepared, Options), CompileError> {
     if 0 < options.classes && !options.loss_output.is_empty() {
         return Err(CompileError::HeadBesideLoss);
     }
@@ -240,7 +245,7 @@ pub(crate) fn prepared(model: &Model, options: &Options) -> Result<(Model, Optio
         }
         options.train = prepared.head.iter().map(|it| globset::escape(it)).collect();
     }
-    Ok((prepared.model, options))
+    Ok((prepared, options))
 }
 
 /// The loss that was asked for, or the model's own.

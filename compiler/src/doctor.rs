@@ -12,7 +12,7 @@ use crate::error::ImportError;
 use crate::graph::{Graph, Phase};
 use crate::import::{Note, Notes, import_noting, label, moving, operator_refusal};
 use crate::ops::Gradient;
-use crate::options::{BatchNorm, Options};
+use crate::options::{BatchNorm, Options, Scope};
 
 /// What was found out about a model.
 pub struct Diagnosis {
@@ -93,7 +93,8 @@ impl Diagnosis {
 pub fn examine(model: &Model, given: &Options) -> Diagnosis {
     let mut problems = vec![];
     let mut notes = Notes::default();
-    let (prepared, options) = prepared(model, given).unwrap_or_else(|error| {
+    let prepared = prepared(model, given).map(|(it, options)| (it.model, options));
+    let (prepared, options) = prepared.unwrap_or_else(|error| {
         // Without a fresh head, at least the rest can be looked at.
         problems.push(error.to_string());
         (model.clone(), Options { head_only: false, classes: 0, head_at: String::new(), ..given.clone() })
@@ -142,6 +143,8 @@ fn finding(note: &Note, compiled: Option<&Graphs>, trained: &BTreeMap<String, u6
         (Verdict::Constant, String::new())
     } else if note.reads.iter().any(|it| is_trained(&it)) {
         (Verdict::Trained, String::new())
+    } else if of_role("param") && options.scope != Scope::All {
+        (Verdict::Frozen, format!("`--method {}` trains others", options.scope))
     } else if of_role("param") {
         (Verdict::Frozen, "no gradient reaches its weights".into())
     } else if let Some(stops) = stops {

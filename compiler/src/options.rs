@@ -1,9 +1,12 @@
 //! What a caller may choose. The defaults are the measured ones.
 
+mod method;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+pub use self::method::{Method, MethodError};
 use crate::types::DType;
 
 /// Everything that decides how a model becomes a trainer. Compiling is a pure function of the model and these.
@@ -47,6 +50,8 @@ pub struct Options {
     pub train: Vec<String>,
     /// Globs of the initializers that are not trained; they win over `train`.
     pub freeze: Vec<String>,
+    /// Which of these are trained after all.
+    pub scope: Scope,
     /// What is fixed in batch normalization.
     pub batch_norm: BatchNorm,
     /// Whether the model's dropout layers drop.
@@ -142,6 +147,30 @@ pub enum Loss {
     BinaryCrossEntropy,
 }
 
+/// Which of the weights that may be trained are; a fresh head is always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every one.
+    All,
+    /// What is added, one number for each channel or feature; those of frozen batch normalization too.
+    Biases,
+    /// Scales and biases of normalization, batch normalization's too.
+    Norms,
+    /// So many layers at the end, and what is read behind the first of them.
+    Last(u64),
+}
+
+/// What is rounded to `rounded_bits`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounds {
+    /// Beside pruned tensors, what is not pruned but need not be exact.
+    Spared,
+    /// Every saved activation, but what a gradient reads that takes nothing else than the exact one.
+    Everything,
+    /// The same, up or down at random.
+    EverythingAtRandom,
+}
+
 /// What is fixed in batch normalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchNorm {
@@ -202,6 +231,8 @@ pub struct Razor {
     pub recompute: bool,
     /// Bits of what is saved neither pruned nor needs to be exact; 0 saves it whole.
     pub rounded_bits: u64,
+    /// What is rounded to so many bits.
+    pub rounds: Rounds,
 }
 
 /// A fraction in parts per million, so that counts of kept elements are exact.
@@ -238,6 +269,17 @@ impl FromStr for Sparsity {
             return Err(error());
         }
         format!("{places:0<6}").parse().map(Sparsity).map_err(|_| error())
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::All => f.write_str("full"),
+            Scope::Biases => f.write_str("bias"),
+            Scope::Norms => f.write_str("norm"),
+            Scope::Last(layers) => write!(f, "last:{layers}"),
+        }
     }
 }
 
@@ -290,6 +332,7 @@ impl Default for Options {
             optimizer: Optimizer::default(),
             train: vec![],
             freeze: vec![],
+            scope: Scope::All,
             batch_norm: BatchNorm::Frozen,
             dropout: false,
             razor: Razor::default(),
@@ -325,6 +368,7 @@ impl Default for Razor {
             exact_norm: false,
             recompute: true,
             rounded_bits: 8,
+            rounds: Rounds::Spared,
         }
     }
 }

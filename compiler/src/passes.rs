@@ -19,6 +19,7 @@ pub mod rebuild_views;
 pub mod recompute;
 pub mod round_saves;
 pub mod samples;
+pub mod scope;
 pub mod slope_codes;
 pub mod sparse_rows;
 pub mod sum_onto;
@@ -85,7 +86,7 @@ pub const STEP: &[Pass] = &[
         name: "back-razor",
         run: |graph, options| back_razor::run(graph, &options.razor, options.rows(), options.seed),
     },
-    Pass { name: "round-saves", run: |graph, options| round_saves::run(graph, &options.razor) },
+    Pass { name: "round-saves", run: |graph, options| round_saves::run(graph, &options.razor, options.seed) },
     Pass { name: "read-packed", run: |graph, _| read_packed::run(graph) },
     ACCUMULATE,
 ];

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use razorc_compiler::options::{Options, Sparsity};
+use razorc_compiler::options::{Method, Options, Sparsity};
 use razorc_compiler::types::DType;
 use razorc_compiler::{passes, text, verify::verify};
 
@@ -49,6 +49,7 @@ fn passes_rewrite_text() {
             match word.split_once('=') {
                 Some(("sparsity", it)) => options.razor.sparsity = it.parse().unwrap(),
                 Some(("values", it)) => options.razor.values = DType::from_word(it).unwrap(),
+                Some(("method", it)) => it.parse::<Method>().unwrap().apply(&mut options),
                 Some(("ends", it)) => options.razor.ends = it == "true",
                 Some(("smooth", it)) => options.razor.smooth = it == "true",
                 Some(("slope_bits", it)) => options.razor.slope_bits = it.parse().unwrap(),

@@ -38,7 +38,7 @@ impl Compile {
         write_trainer(&output, &program, &blobs)?;
 
         let plan = program.memory.unwrap_or_default();
-        report::say(report::comparison(&packed.dense, &plan, &self.options.sparsity_label()));
+        report::say(report::comparison(&packed.dense, &plan, &self.options.method_label()));
         report::say(format_args!("wrote {}", output.display()));
         Ok(())
     }

@@ -33,7 +33,7 @@ impl Doctor {
         let diagnosis = examine(&Model::open(&self.model)?, &options);
         match self.json {
             true => report::say(to_json(&diagnosis)),
-            false => report::say(text(&diagnosis, &self.options.sparsity_label())),
+            false => report::say(text(&diagnosis, &self.options.method_label())),
         }
         match diagnosis.is_trainable() {
             true => Ok(()),

@@ -90,6 +90,7 @@ impl Inspect {
     }
 
     fn compare_gradients(&self) -> Result<()> {
+        self.options.check_prunes("--fidelity")?;
         let data = &self.data;
         let (model, options, threads) = (Model::open(&self.file)?, self.options.parse()?, threads(None));
         let program = compile(&model, &options)?.program;

@@ -1,5 +1,7 @@
 use clap::{Args, ValueEnum};
-use razorc_compiler::options::{self, BatchNorm, Loss, OptimizerKind, Options, Razor, Sparsity, Task};
+use razorc_compiler::options::{
+    self, BatchNorm, Loss, Method, OptimizerKind, Options, Razor, Rounds, Scope, Sparsity, Task,
+};
 use razorc_compiler::types::DType;
 
 use crate::failure::{Failure, Result};
@@ -28,7 +30,11 @@ pub struct CompileOptions {
     /// Train the fresh classifier alone
     #[arg(long)]
     head_only: bool,
-    /// Decides the fresh classifier, dropout and rounding to 8 bits
+    /// How memory is saved: backrazor prunes, mesa keeps 8 bits and actnn 2 of each saved number; bias, norm and last:N
+    /// train only biases, only normalization, only the last N layers; full does nothing
+    #[arg(long, value_name = "METHOD", default_value_t = Method::BackRazor)]
+    method: Method,
+    /// Decides the fresh classifier, dropout and rounding at random
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
     /// Look so many half seconds for a tighter plan of the memory, where there may be one; 0 takes the first
@@ -115,9 +121,9 @@ struct UpdateOptions {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Back Razor")]
 struct RazorOptions {
-    /// Fraction of saved activations that is pruned; 0 saves everything densely
-    #[arg(long, value_name = "X", default_value = "0.9", allow_negative_numbers = true)]
-    sparsity: String,
+    /// Fraction of saved activations that is pruned; 0 saves everything densely [default: 0.9; 0 with another `--method`]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    sparsity: Option<String>,
     /// Another fraction for the saved inputs of weights whose names match; the last match counts
     #[arg(long, value_name = "GLOB=X")]
     sparsity_for: Vec<String>,
@@ -200,7 +206,7 @@ enum Values {
 impl CompileOptions {
     /// The compiler's options.
     pub fn parse(&self) -> Result<Options> {
-        Ok(Options {
+        let mut options = Options {
             batch: self.batch,
             micro_batch: self.micro_batch.unwrap_or(0),
             bind: self.bind.iter().map(|it| pair("--bind", it, |n| n.parse().ok())).collect::<Result<_>>()?,
@@ -225,16 +231,34 @@ impl CompileOptions {
                 BatchNormWord::Affine => BatchNorm::Affine,
                 BatchNormWord::Train => BatchNorm::Train,
             },
+            scope: Scope::All,
             dropout: self.update.dropout,
-            razor: self.razor.parse()?,
+            razor: self.razor.parse(self.method)?,
             plan_effort: self.plan_effort,
             seed: self.seed,
-        })
+        };
+        self.method.apply(&mut options);
+        Ok(options)
     }
 
-    /// What the packed plan is called in tables, such as `90 %`.
-    pub fn sparsity_label(&self) -> String {
-        let sparsity = self.razor.sparsity.parse::<f64>().unwrap_or(0.0);
+    /// Refuses what compares sparsities, for methods that have none.
+    pub fn check_prunes(&self, option: &str) -> Result<()> {
+        match self.method.prunes() {
+            true => Ok(()),
+            false => Err(Failure::input(format!(
+                "`{option}` compares sparsities, and `--method {}` prunes nothing",
+                self.method
+            ))
+            .hint("leave `--method` out")),
+        }
+    }
+
+    /// What the packed plan is called in tables, such as `90 % pruned` or `mesa`.
+    pub fn method_label(&self) -> String {
+        if self.method != Method::BackRazor {
+            return self.method.to_string();
+        }
+        let sparsity = self.razor.sparsity(self.method).parse::<f64>().unwrap_or(0.0);
         format!("{} % pruned", (sparsity * 1e6).round() / 1e4)
     }
 }
@@ -290,10 +314,22 @@ impl UpdateOptions {
 }
 
 impl RazorOptions {
-    fn parse(&self) -> Result<Razor> {
+    /// The fraction that was asked for, or that of the method.
+    fn sparsity(&self, method: Method) -> &str {
+        let default = if method == Method::BackRazor { "0.9" } else { "0" };
+        self.sparsity.as_deref().unwrap_or(default)
+    }
+
+    fn parse(&self, method: Method) -> Result<Razor> {
+        let prunes = self.sparsity.is_some() || !self.sparsity_for.is_empty() || self.reference_mask;
+        if prunes && !method.prunes() {
+            return Err(Failure::input(format!("`--method {method}` prunes nothing")).hint(
+                "leave `--sparsity`, `--sparsity-for` and `--reference-mask` out, or choose `--method backrazor`",
+            ));
+        }
         let sparsity = |text: &str| text.parse::<Sparsity>().ok();
         Ok(Razor {
-            sparsity: self.sparsity.parse::<Sparsity>()?,
+            sparsity: self.sparsity(method).parse::<Sparsity>()?,
             sparsity_for: self
                 .sparsity_for
                 .iter()
@@ -312,6 +348,7 @@ impl RazorOptions {
             exact_norm: self.exact_norm,
             recompute: !self.no_recompute,
             rounded_bits: self.rounded_bits.parse().unwrap_or(8),
+            rounds: Rounds::Spared,
         })
     }
 }

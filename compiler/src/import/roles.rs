@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use globset::{Glob, GlobMatcher};
 
 use crate::error::ImportError;
-use crate::options::{BatchNorm, Options};
+use crate::options::{BatchNorm, Options, Scope};
 
 /// How a node reads a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Reading {
 /// Decides the role of each weight and keeps count of what the patterns were good for.
 pub struct Roles {
     batch_norm: BatchNorm,
+    /// Whether scale and bias of batch normalization may be trained.
+    affine: bool,
     train: Vec<GlobMatcher>,
     freeze: Vec<GlobMatcher>,
     seen: RefCell<BTreeSet<String>>,
@@ -34,6 +36,7 @@ impl Roles {
         let matchers = |patterns: &[String]| patterns.iter().map(|it| matcher(it)).collect::<Result<Vec<_>, _>>();
         Ok(Roles {
             batch_norm: options.batch_norm,
+            affine: options.batch_norm != BatchNorm::Frozen || matches!(options.scope, Scope::Biases | Scope::Norms),
             train: matchers(&options.train)?,
             freeze: matchers(&options.freeze)?,
             seen: RefCell::default(),
@@ -51,7 +54,7 @@ impl Roles {
         self.seen.borrow_mut().insert(initializer.to_string());
         let matches = |patterns: &[GlobMatcher]| patterns.iter().any(|it| it.is_match(initializer));
         let trained = match self.train.is_empty() {
-            true => reading == Reading::Operand || self.batch_norm != BatchNorm::Frozen,
+            true => reading == Reading::Operand || self.affine,
             false => matches(&self.train),
         };
         if trained && !matches(&self.freeze) { "param" } else { "frozen" }

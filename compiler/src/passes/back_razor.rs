@@ -312,7 +312,7 @@ fn mask(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batc
 }
 
 /// Another seed for every value, the same on every machine and in every version (FNV-1a).
-fn seed_of(name: &str, seed: u64) -> i64 {
+pub(super) fn seed_of(name: &str, seed: u64) -> i64 {
     let hash =
         name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     ((hash ^ seed) & i64::MAX as u64) as i64

@@ -3,21 +3,29 @@
 //! What attention reads must not be pruned, as every element counts, but eight bits are enough (Mesa, 2021, trains vision
 //! transformers so); and so they are for the inputs of the first and the last layer, which are not pruned because they
 //! matter most. Each block of a row has its own scale and offset.
+//!
+//! Where nothing is pruned the pass can round every activation instead: to 8 bits (Mesa), or to 2 bits at random, so that
+//! the mean is right (ActNN, ICML 2021). Masks, indices and statistics stay as they are, and so does what is tiny.
 
-use super::back_razor::{Decision, Saved, last_forward, settle};
+use super::back_razor::{Decision, Saved, last_forward, seed_of, settle};
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Estimate, Lower};
-use crate::options::{Razor, Sparsity};
+use crate::options::{Razor, Rounds, Sparsity};
+use crate::step;
 use crate::types::Type;
 
-/// Elements that share a scale and an offset.
-const BLOCK: u64 = 64;
+/// Elements that share a scale and an offset; of 2 bits each as many as ActNN's.
+fn block(bits: u64) -> u64 {
+    if bits == 2 { 256 } else { 64 }
+}
 
 /// Replaces saved tensors by rounded ones where every reader allows it.
-pub fn run(graph: &mut Graph, razor: &Razor) {
+///
+/// The seed decides how values are rounded at random.
+pub fn run(graph: &mut Graph, razor: &Razor, seed: u64) {
     for saved in candidates(graph, razor) {
-        round(graph, saved, razor.rounded_bits);
+        round(graph, saved, razor, seed);
     }
 }
 
@@ -29,44 +37,57 @@ pub fn decisions(graph: &Graph, razor: &Razor) -> Vec<Decision> {
 }
 
 fn candidates(graph: &Graph, razor: &Razor) -> Vec<Value> {
-    if razor.rounded_bits == 0 || razor.reference || razor.sparsity == Sparsity::default() {
+    let nothing = razor.rounds == Rounds::Spared && razor.sparsity == Sparsity::default();
+    if razor.rounded_bits == 0 || razor.reference || nothing {
         return vec![];
     }
+    let (bits, block) = (razor.rounded_bits, block(razor.rounded_bits));
     let fits = |it: &Value| {
         let ty = graph.ty(*it);
-        let rounded = Type::Quant { dims: ty.dims().to_vec(), bits: razor.rounded_bits, block: BLOCK };
+        let rounded = Type::Quant { dims: ty.dims().to_vec(), bits, block };
         // Half of the bytes at least, or it is not worth a rounding.
-        ty.is_f32() && 2 * rounded.bytes() <= ty.bytes() && tolerated(graph, *it)
+        ty.is_f32() && 2 * rounded.bytes() <= ty.bytes() && tolerated(graph, *it, razor.rounds)
     };
     graph.saves().into_iter().filter(fits).collect()
 }
 
-/// Whether every backward reader allows rounding, views looked through.
-fn tolerated(graph: &Graph, value: Value) -> bool {
+/// Whether every backward reader allows rounding, views looked through. Statistics, which come beside an op's first
+/// result, have readers that do not.
+fn tolerated(graph: &Graph, value: Value, rounds: Rounds) -> bool {
     let readers = graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Backward);
     readers.into_iter().all(|(reader, slot)| match graph.node(reader).op {
-        op if op.lower == Lower::View => tolerated(graph, Value { node: reader, result: 0 }),
-        op => matches!(op.estimate(slot), Some(Estimate::Safe | Estimate::Rounded)),
+        op if op.lower == Lower::View => tolerated(graph, Value { node: reader, result: 0 }, rounds),
+        op => match (op.estimate(slot), rounds) {
+            (None, _) => false,
+            (Some(Estimate::Safe | Estimate::Rounded), _) => true,
+            (Some(_), rounds) => rounds != Rounds::Spared,
+        },
     })
 }
 
-fn round(graph: &mut Graph, saved: Value, bits: u64) {
+fn round(graph: &mut Graph, saved: Value, razor: &Razor, seed: u64) {
     let name = graph.name(saved).to_string();
     let is_backward = |graph: &Graph, it: NodeId| graph.node(it).phase == Phase::Backward;
     let Some(first) = graph.readers(saved).into_iter().map(|it| it.0).find(|it| is_backward(graph, *it)) else {
         return;
     };
     let last = last_forward(graph, saved);
-    let attrs = Attrs::new().with("bits", bits as i64).with("block", BLOCK as i64);
-    let copy = append(graph, Phase::Forward, "quantize", saved, attrs, &format!("{name}.quant"));
+    let bits = razor.rounded_bits;
+    let mut attrs = Attrs::new().with("bits", bits as i64).with("block", block(bits) as i64);
+    let mut operands = vec![saved];
+    if razor.rounds == Rounds::EverythingAtRandom {
+        attrs = attrs.with("seed", seed_of(&name, seed));
+        operands.push(step::scalar_step(graph));
+    }
+    let copy = append(graph, Phase::Forward, "quantize", &operands, attrs, &format!("{name}.quant"));
     settle(graph, copy.node, saved, last);
-    let hat = append(graph, Phase::Backward, "dequantize", copy, Attrs::new(), &format!("{name}.hat"));
+    let hat = append(graph, Phase::Backward, "dequantize", &[copy], Attrs::new(), &format!("{name}.hat"));
     graph.move_before(hat.node, first);
     graph.redirect(saved, hat, |graph, it| is_backward(graph, it) && it != hat.node);
 }
 
-fn append(graph: &mut Graph, phase: Phase, op: &str, operand: Value, attrs: Attrs, name: &str) -> Value {
+fn append(graph: &mut Graph, phase: Phase, op: &str, operands: &[Value], attrs: Attrs, name: &str) -> Value {
     let node =
-        graph.add(phase, ops::get(op), &[operand], attrs, name).unwrap_or_else(|e| panic!("{op} makes {name}: {e}"));
+        graph.add(phase, ops::get(op), operands, attrs, name).unwrap_or_else(|e| panic!("{op} makes {name}: {e}"));
     Value { node, result: 0 }
 }

@@ -19,6 +19,7 @@ fn a_model_that_can_be_trained_is_explained() {
     let sandbox = Sandbox::new();
     mixed("Relu").model().save(sandbox.path("mixed.onnx")).unwrap();
     insta::assert_snapshot!(sandbox.succeed("doctor mixed.onnx --batch 2 --prune-ends"));
+    insta::assert_snapshot!("biases", sandbox.succeed("doctor mixed.onnx --batch 2 --method bias"));
     let found = json(&sandbox.succeed("doctor mixed.onnx --batch 2 --prune-ends --json"));
     assert_eq!(found["trainable"], true);
     assert_eq!((&found["totals"]["trained"], &found["totals"]["unused"]), (&2.into(), &1.into()));

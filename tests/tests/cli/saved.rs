@@ -28,4 +28,6 @@ fn slopes_that_are_kept_are_told() {
     m.node("y", "Gemm", &["r", "head"], &[("transB", 1.into())]).output("y", "N,4");
     m.model().save(sandbox.path("gelu.onnx")).unwrap();
     insta::assert_snapshot!(sandbox.succeed("inspect gelu.onnx --saved"));
+    insta::assert_snapshot!("mesa", sandbox.succeed("inspect gelu.onnx --saved --method mesa"));
+    insta::assert_snapshot!("actnn", sandbox.succeed("inspect gelu.onnx --saved --method actnn"));
 }
