@@ -116,7 +116,7 @@ fn the_checker_finds_what_a_comparison_of_all_pairs_finds() {
     assert!((200..1800).contains(&overlapping), "{overlapping} of 2000 cases overlap: the test shows too little");
 }
 
-/// Greedy plans are at most 1.025 of the bound; with the search all reach it, but for one that takes ten times the work.
+/// With the search all reach the bound, but for one.
 #[test]
 fn training_graphs_are_planned_as_well_as_can_be() {
     let Some(folder) = shared("bench/memory-planning/training-graphs") else {
@@ -132,7 +132,7 @@ fn training_graphs_are_planned_as_well_as_can_be() {
     }
 }
 
-/// The one training graph that takes more than the ordinary effort.
+/// The one training graph that the search leaves half a percent above the bound.
 const HARDEST: &str = "b_r50_9";
 
 /// Of the instances made to be hard, those that the search plans in no time; the others in the test after this one.
@@ -156,8 +156,8 @@ fn hard_instances_and_many_buffers_in_time() {
         return;
     };
     let hardest = folder.with_file_name("training-graphs").join(format!("{HARDEST}.csv"));
-    let hard = instances(&folder).into_iter().map(|it| (it, 1.10));
-    for ((name, buffers), most) in hard.chain([((HARDEST.to_string(), buffers(&hardest)), 1.0)]) {
+    let hard = instances(&folder).into_iter().map(|it| (it, 1.08));
+    for ((name, buffers), most) in hard.chain([((HARDEST.to_string(), buffers(&hardest)), 1.006)]) {
         let started = Instant::now();
         let Plan { offsets, peak, bound } = plan(&buffers, 40);
         let (ratio, took) = (peak as f64 / bound as f64, started.elapsed().as_secs_f64());
