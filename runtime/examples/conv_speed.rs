@@ -70,6 +70,7 @@ fn geometry([c, o, groups, side, kernel, stride]: [usize; 6]) -> Conv {
         dh: 1,
         dw: 1,
         bias: false,
+        x: razorc_runtime::kernels::pack::Stored::Dense,
         onto: false,
     }
 }
