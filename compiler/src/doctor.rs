@@ -166,6 +166,9 @@ fn finding(note: &Note, compiled: Option<&Graphs>, trained: &BTreeMap<String, u6
 /// Why weights that are there are not trained.
 fn frozen(note: &Note, options: &Options) -> String {
     let is_norm = note.operator == "BatchNormalization";
+    if let Some(what) = note.holds {
+        return what.into();
+    }
     match is_norm && options.batch_norm == BatchNorm::Frozen {
         true => "`--batch-norm affine` trains scale and bias".into(),
         false if options.head_only => "`--head-only` trains the fresh classifier alone".into(),

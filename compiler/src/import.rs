@@ -31,6 +31,7 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod roles;
+mod rotations;
 mod row_norm;
 mod shapes;
 mod smooth;

@@ -4,6 +4,8 @@
 mod index;
 #[path = "import/linalg.rs"]
 mod linalg;
+#[path = "import/rotations.rs"]
+mod rotations;
 
 use std::collections::BTreeMap;
 

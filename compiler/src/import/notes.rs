@@ -33,6 +33,8 @@ pub struct Note {
     pub ops: Vec<&'static OpDef>,
     /// Weights that those read, with their roles.
     pub reads: Vec<(String, &'static str)>,
+    /// What a weight that it reads is, if that is a constant whatever it looks like.
+    pub holds: Option<&'static str>,
 }
 
 impl Note {
@@ -46,6 +48,7 @@ impl Note {
             behind: false,
             ops: vec![],
             reads: vec![],
+            holds: None,
         }
     }
 

@@ -14,6 +14,7 @@ use super::notes::Note;
 use super::order::label;
 use super::probe::{is_float, is_literal, real_inputs, weight_dims};
 use super::roles::{Reading, Roles};
+use super::rotations::rotations;
 use super::shapes;
 use super::weights::{Source, Weight};
 use crate::attrs::{Attr, Attrs};
@@ -41,6 +42,10 @@ pub struct Walk<'a> {
     /// Values in the model that weights of floats went into: never constants, whatever they fold to.
     weighty: HashSet<String>,
     weights: BTreeMap<String, Weight>,
+    /// Initializers that hold the cosines and sines of rotary embeddings.
+    rotations: HashSet<String>,
+    /// Initializers that look like weights and are constants, and what they are.
+    constants: HashMap<String, &'static str>,
     inputs: Vec<Value>,
     step: Option<Value>,
     refusals: Vec<Refusal>,
@@ -71,6 +76,8 @@ impl<'a> Walk<'a> {
             weighty: weighty.map(|it| it.name().to_string()).collect(),
             initializers,
             weights: BTreeMap::new(),
+            rotations: if options.train.is_empty() { rotations(model) } else { HashSet::new() },
+            constants: HashMap::new(),
             inputs: vec![],
             step: None,
             refusals: vec![],
@@ -125,6 +132,7 @@ impl<'a> Walk<'a> {
             note.behind = !note.constant && !outputs.any(|it| self.values.contains_key(it));
             let is_weight = |name: &str| self.weights.get(name).is_some_and(|it| it.initializer.is_some());
             note.add(&self.graph, last, is_weight);
+            note.holds = node.input.iter().find_map(|it| self.constants.get(it).copied());
         }
         note
     }
@@ -233,8 +241,14 @@ impl<'a> Walk<'a> {
         }
         let mut role = self.roles.of(name, reading);
         let weight = Weight { dims, source, initializer: Some(name.to_string()) };
-        if role == "param" && self.options.train.is_empty() && is_mask(&weight) {
+        let constant = match () {
+            () if role != "param" || !self.options.train.is_empty() => None,
+            () if self.rotations.contains(name) => Some("a table of rotations"),
+            () => is_mask(&weight).then_some("a mask"),
+        };
+        if let Some(what) = constant {
             role = "frozen";
+            self.constants.insert(name.to_string(), what);
         }
         Ok(self.declare(name, role, weight))
     }
