@@ -77,6 +77,7 @@ pub enum CompileError {
 }
 
 /// The graphs of a trainer before they are scheduled.
+#[derive(Clone)]
 pub struct Graphs {
     /// A whole step that saves every tensor whole.
     pub dense: Graph,
@@ -106,6 +107,7 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     program.memory = Some(report::memory(&program, train, eval, &graphs.dense));
     let dense = plan(&graphs, &graphs.dense, eval);
     program.origin = Some(origin(model, options));
+    program.saved = graphs.decisions.iter().map(|it| saved(it, options)).collect();
     let blobs = blobs(&program, &graphs.weights)?;
     Ok(Compiled { program, blobs, dense, decisions: graphs.decisions, norms: graphs.norms })
 }
@@ -118,7 +120,7 @@ pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
 }
 
 /// What memory a step takes beside its evaluation.
-fn plan(graphs: &Graphs, step: &Graph, eval: Scheduled<'_>) -> Memory {
+pub(crate) fn plan(graphs: &Graphs, step: &Graph, eval: Scheduled<'_>) -> Memory {
     let schedule = schedule(step, &kept(step, &graphs.task, false));
     let train = Scheduled { graph: step, schedule: &schedule };
     report::memory(&lower(train, eval, graphs.task.clone(), |_| None), train, eval, &graphs.dense)
@@ -146,6 +148,15 @@ pub fn text_after(model: &Model, options: &Options, stage: &str) -> Result<Strin
 
 /// The stages in order. `watch` is shown the graph after each of them.
 fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph)) -> Result<Graphs, CompileError> {
+    packed(unpacked(model, options, watch)?, options, watch)
+}
+
+/// The graphs before it is decided what is kept of saved tensors: `train` saves each of them whole.
+pub(crate) fn unpacked(
+    model: &Model,
+    options: &Options,
+    watch: &mut dyn FnMut(&str, &Graph),
+) -> Result<Graphs, CompileError> {
     check_globs(options)?;
     check_parts(options)?;
     let imported = prepared_import(model, options)?;
@@ -159,7 +170,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     passes::apply(passes::EVALUATION, &mut eval, options, watch);
     passes::apply(passes::LIFTS, &mut eval, options, &mut |_, _| {});
     let ends = add_ends(&mut eval, output, prediction, &imported.inputs, options, false)?;
-    let mut task = task(&eval, &imported.inputs, &ends, options);
+    let task = task(&eval, &imported.inputs, &ends, options);
     let read = kept(&eval, &task, true);
     passes::dead_code::run(&mut eval, &read);
 
@@ -174,6 +185,18 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     let norms = norm_from_output::decisions(&dense, &options.razor);
     let mut train = dense.clone();
     passes::apply(passes::SAVES, &mut train, options, watch);
+    passes::apply(&[passes::ACCUMULATE], &mut dense, options, &mut |_, _| {});
+    let weights = imported.weights;
+    Ok(Graphs { dense, train, eval, decisions: vec![], norms, weights, task })
+}
+
+/// The graphs after the passes that make less of what is saved.
+pub(crate) fn packed(
+    unpacked: Graphs,
+    options: &Options,
+    watch: &mut dyn FnMut(&str, &Graph),
+) -> Result<Graphs, CompileError> {
+    let Graphs { dense, mut train, eval, norms, mut weights, mut task, .. } = unpacked;
     let coded = slope_codes::decisions(&train, &options.razor);
     let mut decisions = back_razor::decisions(&train, &options.razor, options.rows());
     let rounded = round_saves::decisions(&train, &options.razor);
@@ -186,7 +209,6 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     if train.value("step").is_none() {
         task.step.clear();
     }
-    passes::apply(&[passes::ACCUMULATE], &mut dense, options, &mut |_, _| {});
     if options.has_parts() {
         task.micro_batch = options.micro_batch;
         task.total = TOTAL.into();
@@ -194,7 +216,6 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     }
     [&dense, &train, &eval].into_iter().try_for_each(sizes::check)?;
 
-    let mut weights = imported.weights;
     if let Some(one) = train.value(ONE) {
         let dims = train.ty(one).dims().to_vec();
         weights.insert(ONE.into(), Weight { dims, source: Source::Fill(1.0), initializer: None });
@@ -242,7 +263,7 @@ fn add_ends(
 }
 
 /// Refuses parts that are not equal, and what is not the same in parts.
-fn check_parts(options: &Options) -> Result<(), CompileError> {
+pub(crate) fn check_parts(options: &Options) -> Result<(), CompileError> {
     let Options { batch, micro_batch: micro, .. } = *options;
     match () {
         () if micro == 0 => Ok(()),
@@ -373,6 +394,11 @@ fn origin(model: &Model, options: &Options) -> program::Origin {
         digest: model.digest().to_vec(),
         preparation: Some(preparation(options)),
     }
+}
+
+fn saved(decision: &Decision, options: &Options) -> program::Saved {
+    let (name, kept) = (decision.value.clone(), decision.to_string());
+    program::Saved { chosen: options.razor.choices.contains_key(&name), name, kept }
 }
 
 fn preparation(options: &Options) -> program::Preparation {

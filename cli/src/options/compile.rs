@@ -308,6 +308,7 @@ impl RazorOptions {
             exact_norm: self.exact_norm,
             recompute: !self.no_recompute,
             rounded_bits: self.rounded_bits.parse().unwrap_or(8),
+            ..Razor::default()
         })
     }
 }

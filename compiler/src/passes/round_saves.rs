@@ -8,7 +8,7 @@ use super::back_razor::{Decision, Saved, last_forward, settle};
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Estimate, Lower};
-use crate::options::{Razor, Sparsity};
+use crate::options::{Choice, Razor, Sparsity};
 use crate::types::Type;
 
 /// Elements that share a scale and an offset.
@@ -34,11 +34,16 @@ fn candidates(graph: &Graph, razor: &Razor) -> Vec<Value> {
     }
     let fits = |it: &Value| {
         let ty = graph.ty(*it);
-        let rounded = Type::Quant { dims: ty.dims().to_vec(), bits: razor.rounded_bits, block: BLOCK };
+        let chosen = razor.choices.get(graph.name(*it)).is_none_or(|it| *it == Choice::Rounded);
         // Half of the bytes at least, or it is not worth a rounding.
-        ty.is_f32() && 2 * rounded.bytes() <= ty.bytes() && tolerated(graph, *it)
+        chosen && ty.is_f32() && 2 * rounded(ty, razor).bytes() <= ty.bytes() && tolerated(graph, *it)
     };
     graph.saves().into_iter().filter(fits).collect()
+}
+
+/// The type of a rounded copy.
+pub(crate) fn rounded(ty: &Type, razor: &Razor) -> Type {
+    Type::Quant { dims: ty.dims().to_vec(), bits: razor.rounded_bits, block: BLOCK }
 }
 
 /// Whether every backward reader allows rounding, views looked through.
