@@ -1,5 +1,6 @@
 //! How pruning changes the gradients of a model on real batches.
 
+use razorc_compiler::budget::Calibration;
 use razorc_compiler::compile;
 use razorc_compiler::options::{Optimizer, OptimizerKind, Options};
 use razorc_proto::program::Program;
@@ -28,6 +29,8 @@ struct Row {
     weight: String,
     /// Whether it belongs to the last layer.
     head: bool,
+    /// Elements of the weight.
+    elements: usize,
     /// By sparsity, for each batch.
     likeness: [Vec<Likeness>; 4],
 }
@@ -46,8 +49,9 @@ pub fn measure(model: &Model, options: &Options, batches: &Batches<'_>) -> Resul
     let Some(first) = exact.gradients.first() else {
         return Err(Failure::input("there is no batch to compare gradients on").hint("give `--data` more rows"));
     };
-    let row = |(weight, _): &(String, Vec<f32>)| Row {
+    let row = |(weight, gradient): &(String, Vec<f32>)| Row {
         weight: weight.clone(),
+        elements: gradient.len(),
         head: exact.head.contains(weight),
         likeness: std::array::from_fn(|_| vec![]),
     };
@@ -80,6 +84,7 @@ fn all_gradients(model: &Model, options: &Options, percent: u32, batches: &Batch
     options.optimizer = Optimizer { kind: OptimizerKind::Sgd, momentum: 0.9, ..Optimizer::default() };
     options.razor.sparsity = format!("{}", f64::from(percent) / 100.0).parse().unwrap_or_default();
     options.razor.sparsity_for.clear();
+    options.razor.choices.clear();
     options.micro_batch = 0;
     let compiled = compile(model, &options)?;
     let head = last_layer(&compiled.program);
@@ -169,6 +174,38 @@ impl Fidelity {
         })
     }
 
+    /// What each sparsity changes in the gradient of each weight, as a budget needs it.
+    pub fn calibration(&self) -> Calibration {
+        let energy = |row: &Row| row.likeness[0].iter().map(|it| it.energy()).sum::<f64>();
+        let all = self.weights.iter().map(energy).sum::<f64>().max(f64::MIN_POSITIVE);
+        let share = |row: &Row, column: usize| row.likeness[column].iter().map(|it| it.error()).sum::<f64>() / all;
+        let errors = |row: &Row| (row.weight.clone(), std::array::from_fn(|column| share(row, column)));
+        Calibration { errors: self.weights.iter().map(errors).collect() }
+    }
+
+    /// How well what can be computed without pruned gradients tells what pruning does to the gradient at 90 %: rank
+    /// correlations (Spearman) over the weights whose input is pruned, with the names of the predictors.
+    pub fn predictors(&self) -> [(&'static str, f64); 3] {
+        let rows = self.weights.iter().filter_map(|row| {
+            let bound = self.bounds.iter().find(|it| it.weight == row.weight)?;
+            let energy = row.likeness[BOUND_AT].iter().map(|it| it.energy()).sum::<f64>();
+            let error = row.likeness[BOUND_AT].iter().map(|it| it.error()).sum::<f64>();
+            Some((error, energy, bound, row.elements as f64))
+        });
+        let rows: Vec<(f64, f64, &Bound, f64)> = rows.collect();
+        let all: f64 = rows.iter().map(|it| it.2.elements as f64).sum();
+        let errors: Vec<f64> = rows.iter().map(|it| it.0).collect();
+        let against = |of: &dyn Fn(&(f64, f64, &Bound, f64)) -> f64| {
+            correlation(&ranks(&errors), &ranks(&rows.iter().map(of).collect::<Vec<f64>>()))
+        };
+        [
+            ("dropped energy times the gradient's energy", against(&|it| it.2.dropped * it.1)),
+            ("dropped energy", against(&|it| it.2.dropped)),
+            // SURGEON (CVPR 2025): root mean square of the gradient times the logarithm of the activations' share.
+            ("SURGEON's importance", against(&|it| (it.1 / it.3).sqrt() * -(it.2.elements as f64 / all).ln())),
+        ]
+    }
+
     /// For each batch, the gradients of all weights, or of all but the head's, as one vector.
     fn joined(&self, column: usize, all: bool) -> Vec<Likeness> {
         let rows: Vec<&Row> = self.weights.iter().filter(|it| all || !it.head).collect();
@@ -178,6 +215,41 @@ impl Fidelity {
     }
 }
 
+/// Place of each number in their order; equal ones share the mean of their places.
+fn ranks(numbers: &[f64]) -> Vec<f64> {
+    let rank = |it: &f64| {
+        let below = numbers.iter().filter(|other| *other < it).count();
+        let equal = numbers.iter().filter(|other| *other == it).count();
+        below as f64 + (equal as f64 - 1.0) / 2.0
+    };
+    numbers.iter().map(rank).collect()
+}
+
+/// Pearson's; 0 where either does not vary.
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let mean = |it: &[f64]| it.iter().sum::<f64>() / it.len().max(1) as f64;
+    let (mean_a, mean_b) = (mean(a), mean(b));
+    let sum = |of: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(a, b)| of(a - mean_a, b - mean_b)).sum::<f64>();
+    let norms = (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt();
+    if norms == 0.0 { 0.0 } else { sum(&|a, b| a * b) / norms }
+}
+
 fn mean(likeness: &[Likeness], of: impl Fn(Likeness) -> f64) -> f64 {
     likeness.iter().map(|it| of(*it)).sum::<f64>() / likeness.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_numbers_share_their_rank() {
+        assert_eq!(ranks(&[3.0, 1.0, 3.0, 2.0]), [2.5, 0.0, 2.5, 1.0]);
+    }
+
+    #[test]
+    fn correlation_is_of_what_varies() {
+        assert!((correlation(&[1.0, 2.0, 4.0], &[-1.0, -2.0, -4.0]) + 1.0).abs() < 1e-12);
+        assert_eq!(correlation(&[1.0, 1.0], &[1.0, 2.0]), 0.0);
+    }
 }

@@ -1,11 +1,12 @@
 //! Numbers for people and for machines.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{Write, stdout};
 
-use razorc_compiler::passes::back_razor::{self, Saved};
+use razorc_compiler::passes::back_razor;
 use razorc_compiler::passes::norm_from_output;
-use razorc_proto::program::Memory;
+use razorc_proto::program::{Memory, Saved};
 use razorc_runtime::memory::Footprint;
 use razorc_runtime::metrics::Score;
 use serde_json::{Value, json};
@@ -117,15 +118,26 @@ pub fn comparison(dense: &Memory, packed: &Memory, label: &str) -> String {
     text
 }
 
+/// What a trainer says of its saved tensors; a star marks what was chosen to fit.
+pub fn saved(saved: &[Saved]) -> String {
+    let width = saved.iter().map(|it| it.name.chars().count()).chain([16]).max().unwrap_or(0);
+    let star = |it: &Saved| if it.chosen { " *" } else { "" };
+    let lines = saved.iter().map(|it| format!("\n{:<width$}  {}{}", it.name, it.kept, star(it)));
+    let note = if saved.iter().any(|it| it.chosen) { "\n\n* chosen to fit the memory" } else { "" };
+    format!("{:<width$}  kept{}{note}", "saved tensor", lines.collect::<String>())
+}
+
+/// How many saved tensors were chosen to be kept in which way, a line each.
+pub fn choices(saved: &[Saved]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    saved.iter().filter(|it| it.chosen).for_each(|it| *counts.entry(&it.kept).or_default() += 1);
+    let lines: Vec<String> = counts.into_iter().map(|(kept, count)| format!("{count:>5} tensors  {kept}")).collect();
+    lines.join("\n")
+}
+
 /// Every saved tensor with what is kept of it, and every normalization with what its gradient reads.
 pub fn decisions(saved: &[back_razor::Decision], norms: &[norm_from_output::Decision]) -> String {
-    let saved = saved.iter().map(|it| match it.outcome {
-        Ok(Saved::Pruned(sparsity)) => (&it.value, format!("{sparsity} pruned")),
-        Ok(Saved::Coded(bits)) => (&it.value, format!("{bits} bits of the slope at it")),
-        Ok(Saved::Quantized(bits)) => (&it.value, format!("{bits} bits of each element")),
-        Ok(Saved::Rounded) => (&it.value, "rounded to 16 bits".to_string()),
-        Err(whole) => (&it.value, format!("whole: {whole}")),
-    });
+    let saved = saved.iter().map(|it| (&it.value, it.to_string()));
     let norms = norms.iter().map(|it| match it.outcome {
         Ok(()) => (&it.norm, "from the output".to_string()),
         Err(input) => (&it.norm, format!("from the input: {input}")),

@@ -80,6 +80,7 @@ pub enum CompileError {
 }
 
 /// The graphs of a trainer before they are scheduled.
+#[derive(Clone)]
 pub struct Graphs {
     /// A whole step that saves every tensor whole.
     pub dense: Graph,
@@ -113,6 +114,7 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     program.memory = Some(report::memory(&program, train, eval, &graphs.dense, graphs.counters[1]));
     let dense = plan(&graphs, &graphs.dense, eval, graphs.counters[0]);
     program.origin = Some(origin(model, options));
+    program.saved = graphs.decisions.iter().map(|it| saved(it, options)).collect();
     let blobs = blobs(&program, &graphs.weights)?;
     Ok(Compiled { program, blobs, dense, decisions: graphs.decisions, norms: graphs.norms })
 }
@@ -135,7 +137,7 @@ pub fn dense_single(model: &Model, options: &Options) -> Result<u64, CompileErro
 }
 
 /// What memory a step takes beside its evaluation.
-fn plan(graphs: &Graphs, step: &Graph, eval: Scheduled<'_>, counter: u64) -> Memory {
+pub(crate) fn plan(graphs: &Graphs, step: &Graph, eval: Scheduled<'_>, counter: u64) -> Memory {
     let schedule = schedule_with(step, &kept(step, &graphs.task, false), graphs.plan_effort);
     let train = Scheduled { graph: step, schedule: &schedule };
     report::memory(&lower(train, eval, graphs.task.clone(), |_| None), train, eval, &graphs.dense, counter)
@@ -163,6 +165,15 @@ pub fn text_after(model: &Model, options: &Options, stage: &str) -> Result<Strin
 
 /// The stages in order. `watch` is shown the graph after each of them.
 fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph)) -> Result<Graphs, CompileError> {
+    packed(unpacked(model, options, watch)?, options, watch)
+}
+
+/// The graphs before it is decided what is kept of saved tensors: `train` saves each of them whole.
+pub(crate) fn unpacked(
+    model: &Model,
+    options: &Options,
+    watch: &mut dyn FnMut(&str, &Graph),
+) -> Result<Graphs, CompileError> {
     check_globs(options)?;
     check_parts(options)?;
     let (imported, head) = prepared_import(model, options)?;
@@ -176,7 +187,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     passes::apply(passes::EVALUATION, &mut eval, options, watch);
     passes::apply(passes::LIFTS, &mut eval, options, &mut |_, _| {});
     let ends = add_ends(&mut eval, output, prediction, &imported.inputs, options, false)?;
-    let mut task = task(&eval, &imported.inputs, &ends, options);
+    let task = task(&eval, &imported.inputs, &ends, options);
     let read = kept(&eval, &task, true);
     passes::dead_code::run(&mut eval, &read);
 
@@ -194,6 +205,18 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     let norms = norm_from_output::decisions(&dense, &options.razor);
     let mut train = dense.clone();
     passes::apply(passes::SAVES, &mut train, options, watch);
+    passes::apply(&[passes::ACCUMULATE], &mut dense, options, &mut |_, _| {});
+    let (weights, plan_effort) = (imported.weights, options.plan_effort);
+    Ok(Graphs { dense, train, eval, decisions: vec![], norms, counters, weights, task, plan_effort })
+}
+
+/// The graphs after the passes that make less of what is saved.
+pub(crate) fn packed(
+    unpacked: Graphs,
+    options: &Options,
+    watch: &mut dyn FnMut(&str, &Graph),
+) -> Result<Graphs, CompileError> {
+    let Graphs { dense, mut train, eval, norms, counters, mut weights, mut task, plan_effort, .. } = unpacked;
     let coded = slope_codes::decisions(&train, &options.razor);
     let mut decisions = back_razor::decisions(&train, &options.razor, options.rows());
     let rounded = round_saves::decisions(&train, &options.razor);
@@ -206,7 +229,6 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     if train.value("step").is_none() {
         task.step.clear();
     }
-    passes::apply(&[passes::ACCUMULATE], &mut dense, options, &mut |_, _| {});
     if options.has_parts() {
         task.micro_batch = options.micro_batch;
         task.total = TOTAL.into();
@@ -214,7 +236,6 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     }
     [&dense, &train, &eval].into_iter().try_for_each(sizes::check)?;
 
-    let mut weights = imported.weights;
     if let Some(one) = train.value(ONE) {
         let dims = train.ty(one).dims().to_vec();
         weights.insert(ONE.into(), Weight { dims, source: Source::Fill(1.0), initializer: None });
@@ -222,7 +243,6 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     if !options.class_weights.is_empty() {
         weights.insert(CLASS_WEIGHTS.into(), Weight::vector(options.class_weights.clone()));
     }
-    let plan_effort = options.plan_effort;
     Ok(Graphs { dense, train, eval, decisions, norms, counters, weights, task, plan_effort })
 }
 
@@ -264,7 +284,7 @@ fn add_ends(
 }
 
 /// Refuses parts that are not equal, and what is not the same in parts.
-fn check_parts(options: &Options) -> Result<(), CompileError> {
+pub(crate) fn check_parts(options: &Options) -> Result<(), CompileError> {
     let Options { batch, micro_batch: micro, .. } = *options;
     match () {
         () if micro == 0 => Ok(()),
@@ -395,6 +415,11 @@ fn origin(model: &Model, options: &Options) -> program::Origin {
         digest: model.digest().to_vec(),
         preparation: Some(preparation(options)),
     }
+}
+
+fn saved(decision: &Decision, options: &Options) -> program::Saved {
+    let (name, kept) = (decision.value.clone(), decision.to_string());
+    program::Saved { chosen: options.razor.choices.contains_key(&name), name, kept }
 }
 
 fn preparation(options: &Options) -> program::Preparation {

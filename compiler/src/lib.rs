@@ -40,6 +40,7 @@
 
 pub mod attrs;
 pub mod autodiff;
+pub mod budget;
 mod compile;
 pub mod doctor;
 pub mod error;

@@ -233,6 +233,29 @@ pub struct Razor {
     pub rounded_bits: u64,
     /// What is rounded to so many bits.
     pub rounds: Rounds,
+    /// What is kept of single saved values, by name, where a budget or a calibration has decided; it wins over the rest.
+    pub choices: BTreeMap<String, Choice>,
+}
+
+/// What is kept of one saved value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// All of it.
+    Whole,
+    /// The bits of [`Razor::rounded_bits`] of each element.
+    Rounded,
+    /// All but this fraction of each sample, in values of this type.
+    Pruned(Sparsity, DType),
+}
+
+impl Razor {
+    /// Type of the values that are kept of a saved value.
+    pub fn values_of(&self, name: &str) -> DType {
+        match self.choices.get(name) {
+            Some(Choice::Pruned(_, values)) => *values,
+            _ => self.values,
+        }
+    }
 }
 
 /// A fraction in parts per million, so that counts of kept elements are exact.
@@ -243,6 +266,12 @@ impl Sparsity {
     /// The fraction in parts per million.
     pub fn ppm(self) -> u32 {
         self.0
+    }
+
+    /// A fraction of whole percents below 100.
+    pub const fn percent(percent: u32) -> Sparsity {
+        assert!(percent < 100);
+        Sparsity(percent * 10_000)
     }
 
     /// Elements kept of `n`: `n − ⌊n·s⌋`.
@@ -369,6 +398,7 @@ impl Default for Razor {
             recompute: true,
             rounded_bits: 8,
             rounds: Rounds::Spared,
+            choices: BTreeMap::new(),
         }
     }
 }

@@ -49,6 +49,16 @@ impl Likeness {
         })
     }
 
+    /// Squared length of their difference.
+    pub fn error(self) -> f64 {
+        (self.exact - 2.0 * self.product + self.pruned).max(0.0)
+    }
+
+    /// Squared length of the exact one.
+    pub fn energy(self) -> f64 {
+        self.exact
+    }
+
     /// Cosine of the angle between them; 1 where both are zero.
     pub fn cosine(self) -> f64 {
         match self.exact * self.pruned {
@@ -70,6 +80,8 @@ pub struct Bound {
     pub weight: String,
     /// Share `e` of the energy of the weight's saved input that pruning drops, at most the sparsity.
     pub dropped: f64,
+    /// Of the saved input.
+    pub elements: u64,
     /// Squared condition number `K` of the map from a sample's input to the gradient: the ratio of the largest to the
     /// smallest positive eigenvalue of the cotangent's Gram matrix. None for convolutions, and for long samples.
     pub condition: Option<f64>,
@@ -82,11 +94,12 @@ const GRAM: usize = 256;
 pub fn bounds(trainer: &mut Trainer, batch: &Batch<'_>) -> Vec<Bound> {
     let layers = pruned_layers(trainer.program());
     let samples = trainer.batch();
-    let mut dropped: HashMap<usize, f64> = HashMap::new();
+    let mut dropped: HashMap<usize, (f64, u64)> = HashMap::new();
     let mut conditions: HashMap<usize, f64> = HashMap::new();
     trainer.watch(batch, |at, instruction, arena| match instruction.kernel() {
         Kernel::Compress(it) => {
-            dropped.insert(at, dropped_energy(&it.pack, instruction, arena));
+            let elements = arena.value::<f32>(instruction.operands()[0]).len() as u64;
+            dropped.insert(at, (dropped_energy(&it.pack, instruction, arena), elements));
         }
         Kernel::LinearWeightGrad(it) if layers.contains_key(&at) => {
             let dy = arena.value::<f32>(instruction.operands()[0]);
@@ -97,7 +110,8 @@ pub fn bounds(trainer: &mut Trainer, batch: &Batch<'_>) -> Vec<Bound> {
     trainer.forget_state();
     let bound = |(at, layer): (usize, Layer)| {
         let condition = conditions.get(&at).copied();
-        Some((at, Bound { weight: layer.weight, dropped: *dropped.get(&layer.compress)?, condition }))
+        let (dropped, elements) = *dropped.get(&layer.compress)?;
+        Some((at, Bound { weight: layer.weight, dropped, elements, condition }))
     };
     let mut bounds: Vec<(usize, Bound)> = layers.into_iter().filter_map(bound).collect();
     bounds.sort_by_key(|it| std::cmp::Reverse(it.0));
@@ -114,13 +128,14 @@ struct Layer {
 /// Layers by the instruction that makes their weight's gradient.
 fn pruned_layers(program: &Program) -> HashMap<usize, Layer> {
     let (values, instructions) = (program.train().values(), program.train().instructions());
-    // Who wrote a storage last, and for a decompressed copy, who compressed it.
+    // Who wrote a storage last, and for a packed or expanded copy, who compressed it.
     let mut makers = HashMap::new();
     let mut copies = HashMap::new();
     let mut layers = HashMap::new();
     for (at, instruction) in instructions.iter().enumerate() {
         let maker = |slot: usize| makers.get(&values[instruction.operands()[slot].value()].home()).copied();
         match instruction.kernel() {
+            Kernel::Compress(_) => copies.extend([(at, at)]),
             Kernel::Decompress(_) => copies.extend(maker(0).map(|it| (at, it))),
             Kernel::LinearWeightGrad(_) | Kernel::ConvWeightGrad(_) => {
                 let copy = maker(1).and_then(|it| copies.get(&it).copied());
@@ -238,6 +253,7 @@ mod tests {
         let parts = [Likeness::of(&[1.0, 0.0], &[1.0, 0.0]), Likeness::of(&[1.0], &[0.0])];
         let whole = Likeness::join(parts);
         assert!((whole.cosine() - 0.5f64.sqrt()).abs() < 1e-12);
+        assert_eq!((whole.error(), whole.energy()), (1.0, 2.0));
         assert!((whole.norm_ratio() - 0.5f64.sqrt()).abs() < 1e-12);
         assert_eq!(Likeness::of(&[0.0], &[0.0]).cosine(), 1.0);
     }

@@ -2,6 +2,8 @@
 
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[path = "cli/budget.rs"]
+mod budget;
 #[path = "cli/course.rs"]
 mod course;
 #[path = "cli/doctor.rs"]

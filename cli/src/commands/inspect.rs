@@ -58,6 +58,10 @@ impl Inspect {
             return self.compare_gradients();
         }
         if self.saved {
+            if let Ok(file) = TrainerFile::open(&self.file) {
+                report::say(report::saved(&file.program().saved));
+                return Ok(());
+            }
             let graphs = graphs(&self.model("`--saved` tells what the compiler decides")?, &self.options.parse()?)?;
             report::say(report::decisions(&graphs.decisions, &graphs.norms));
             return Ok(());
@@ -155,6 +159,9 @@ fn outline(program: &Program) -> String {
     };
     if !matches!(task.kind(), Kind::Unspecified) {
         text += &format!("task            {}\n", task.kind().as_str_name().to_lowercase().replace('_', "-"));
+    }
+    if 0 < program.budget {
+        text += &format!("budget          {}\n", report::bytes(program.budget));
     }
     text += &format!("loss            {}\n", task.loss().as_str_name().to_lowercase().replace('_', " "));
     if 0 < task.classes {

@@ -349,6 +349,7 @@ impl RazorOptions {
             recompute: !self.no_recompute,
             rounded_bits: self.rounded_bits.parse().unwrap_or(8),
             rounds: Rounds::Spared,
+            ..Razor::default()
         })
     }
 }

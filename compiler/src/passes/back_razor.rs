@@ -14,7 +14,7 @@ use super::samples;
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Estimate, Lower};
-use crate::options::{Razor, Sparsity};
+use crate::options::{Choice, Razor, Sparsity};
 use crate::step;
 use crate::types::{DType, IndexForm, Type};
 
@@ -30,8 +30,8 @@ pub struct Decision {
 /// What is saved of a tensor instead of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Saved {
-    /// All but this fraction of each sample.
-    Pruned(Sparsity),
+    /// All but this fraction of each sample, in values of this type.
+    Pruned(Sparsity, DType),
     /// So many bits an element, of an activation's slope at it.
     Coded(u64),
     /// So many bits of each element.
@@ -55,6 +55,8 @@ pub enum Whole {
     Classifier,
     /// Sparsity 0 was asked for.
     Asked,
+    /// A budget leaves room for all of it.
+    Chosen,
     /// A packed copy would not be smaller.
     NotSmaller,
 }
@@ -68,8 +70,22 @@ impl fmt::Display for Whole {
             Whole::Stem => "the first layer reads it",
             Whole::Classifier => "the last layer reads it",
             Whole::Asked => "as was asked for",
+            Whole::Chosen => "there is memory for it",
             Whole::NotSmaller => "a pruned copy would not be smaller",
         })
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.outcome {
+            Ok(Saved::Pruned(sparsity, DType::F16)) => write!(f, "{sparsity} pruned"),
+            Ok(Saved::Pruned(sparsity, values)) => write!(f, "{sparsity} pruned, {values} values"),
+            Ok(Saved::Coded(bits)) => write!(f, "{bits} bits of the slope at it"),
+            Ok(Saved::Quantized(bits)) => write!(f, "{bits} bits of each element"),
+            Ok(Saved::Rounded) => f.write_str("rounded to 16 bits"),
+            Err(whole) => write!(f, "whole: {whole}"),
+        }
     }
 }
 
@@ -90,19 +106,28 @@ pub fn run(graph: &mut Graph, razor: &Razor, batch: u64, seed: u64) {
 pub fn decisions(graph: &Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
     let named = |(saved, outcome): (Value, Result<Sparsity, Whole>)| {
         let value = graph.name(saved).to_string();
-        Decision { value, outcome: outcome.map(Saved::Pruned) }
+        let values = razor.values_of(&value);
+        Decision { value, outcome: outcome.map(|it| Saved::Pruned(it, values)) }
     };
     outcomes(graph, razor, batch).into_iter().map(named).collect()
 }
 
 fn outcomes(graph: &Graph, razor: &Razor, batch: u64) -> Vec<(Value, Result<Sparsity, Whole>)> {
-    let globs: Vec<(GlobMatcher, Sparsity)> = razor
-        .sparsity_for
-        .iter()
-        .filter_map(|(glob, sparsity)| Some((Glob::new(glob).ok()?.compile_matcher(), *sparsity)))
-        .collect();
+    let globs = matchers(razor);
     let facts = Facts::new(graph, batch);
     graph.saves().into_iter().map(|saved| (saved, decide(graph, saved, razor, &globs, &facts))).collect()
+}
+
+fn matchers(razor: &Razor) -> Vec<(GlobMatcher, Sparsity)> {
+    let globs = razor.sparsity_for.iter();
+    globs.filter_map(|(glob, sparsity)| Some((Glob::new(glob).ok()?.compile_matcher(), *sparsity))).collect()
+}
+
+/// Whether `--sparsity-for` decides about a saved value.
+pub(crate) fn is_asked_for(graph: &Graph, saved: Value, razor: &Razor) -> bool {
+    let globs = matchers(razor);
+    let names = layers(graph, saved).into_iter().map(|(_, weight)| graph.name(graph.root(weight)));
+    names.into_iter().any(|name| globs.iter().any(|it| it.0.is_match(name)))
 }
 
 /// What decisions need to know of the whole graph.
@@ -185,7 +210,11 @@ fn decide(
     if !razor.ends && facts.into_last.contains(&saved) {
         return Err(Whole::Classifier);
     }
-    let sparsity = sparsity_of(graph, &layers(graph, saved), razor, globs);
+    let sparsity = match razor.choices.get(graph.name(saved)) {
+        Some(Choice::Pruned(sparsity, _)) => *sparsity,
+        Some(Choice::Whole | Choice::Rounded) => return Err(Whole::Chosen),
+        None => sparsity_of(graph, &layers(graph, saved), razor, globs),
+    };
     if sparsity == Sparsity::default() {
         return Err(Whole::Asked);
     }
@@ -230,13 +259,13 @@ fn reads_estimate(graph: &Graph, reader: NodeId, saved: Value, razor: &Razor) ->
 }
 
 /// Layers that read a value in the forward phase, views seen through, each with its weight.
-fn layers(graph: &Graph, value: Value) -> Vec<(NodeId, Value)> {
+pub(crate) fn layers(graph: &Graph, value: Value) -> Vec<(NodeId, Value)> {
     let readers = readers(graph, value, Phase::Forward).into_iter();
     readers.filter_map(|(it, _)| Some((it, graph.operands(it)[graph.node(it).op.weight?]))).collect()
 }
 
 /// Nodes of one phase that read a value, and views of it in that phase; those too that make such views.
-fn readers(graph: &Graph, value: Value, phase: Phase) -> Vec<(NodeId, usize)> {
+pub(crate) fn readers(graph: &Graph, value: Value, phase: Phase) -> Vec<(NodeId, usize)> {
     let mut found: Vec<(NodeId, usize)> = vec![];
     // Without recursion: a file can have as many views of views as it likes.
     let mut values = vec![value];
@@ -266,27 +295,28 @@ fn sparsity_of(
 }
 
 /// The type of the copy, with the smaller form of its index.
-fn packed(graph: &Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64) -> Type {
+pub(crate) fn packed(graph: &Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64) -> Type {
     let ty = graph.ty(saved);
     let n = ty.elements() / batch;
     let keep = sparsity.keep(n);
     let form = packed::smaller_form(n, keep);
-    Type::TopK { dims: ty.dims().to_vec(), samples: batch, keep, values: razor.values, form }
+    let values = razor.values_of(graph.name(saved));
+    Type::TopK { dims: ty.dims().to_vec(), samples: batch, keep, values, form }
 }
 
 fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64, seed: u64) {
     let Some(first) = first_backward(graph, saved) else { return };
-    let Type::TopK { keep, form, .. } = packed(graph, saved, sparsity, razor, batch) else { return };
+    let Type::TopK { keep, form, values, .. } = packed(graph, saved, sparsity, razor, batch) else { return };
     let name = graph.name(saved).to_string();
     let mut attrs = Attrs::new()
         .with("samples", batch as i64)
         .with("keep", keep as i64)
-        .with("values", razor.values.to_string().as_str());
+        .with("values", values.to_string().as_str());
     if form != IndexForm::Bitmap {
         attrs = attrs.with("form", form.word());
     }
     let mut operands = vec![saved];
-    if razor.values == DType::I8 {
+    if values == DType::I8 {
         attrs = attrs.with("seed", seed_of(&name, seed));
         operands.push(step::scalar_step(graph));
     }
@@ -336,7 +366,7 @@ pub(super) fn settle(graph: &mut Graph, node: NodeId, saved: Value, last: Option
 }
 
 /// The forward node after which nobody in that phase needs the value or a view of it; none for an unread input.
-pub(super) fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
+pub(crate) fn last_forward(graph: &Graph, value: Value) -> Option<NodeId> {
     let own = (graph.node(value.node).phase == Phase::Forward).then_some(value.node);
     let later = readers(graph, value, Phase::Forward).into_iter().map(|it| it.0);
     own.into_iter().chain(later).max_by_key(|&it| graph.position(it))

@@ -11,7 +11,7 @@ use super::back_razor::{Decision, Saved, last_forward, seed_of, settle};
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Estimate, Lower};
-use crate::options::{Razor, Rounds, Sparsity};
+use crate::options::{Choice, Razor, Rounds, Sparsity};
 use crate::step;
 use crate::types::Type;
 
@@ -41,14 +41,18 @@ fn candidates(graph: &Graph, razor: &Razor) -> Vec<Value> {
     if razor.rounded_bits == 0 || razor.reference || nothing {
         return vec![];
     }
-    let (bits, block) = (razor.rounded_bits, block(razor.rounded_bits));
     let fits = |it: &Value| {
         let ty = graph.ty(*it);
-        let rounded = Type::Quant { dims: ty.dims().to_vec(), bits, block };
+        let chosen = razor.choices.get(graph.name(*it)).is_none_or(|it| *it == Choice::Rounded);
         // Half of the bytes at least, or it is not worth a rounding.
-        ty.is_f32() && 2 * rounded.bytes() <= ty.bytes() && tolerated(graph, *it, razor.rounds)
+        chosen && ty.is_f32() && 2 * rounded(ty, razor).bytes() <= ty.bytes() && tolerated(graph, *it, razor.rounds)
     };
     graph.saves().into_iter().filter(fits).collect()
+}
+
+/// The type of a rounded copy.
+pub(crate) fn rounded(ty: &Type, razor: &Razor) -> Type {
+    Type::Quant { dims: ty.dims().to_vec(), bits: razor.rounded_bits, block: block(razor.rounded_bits) }
 }
 
 /// Whether every backward reader allows rounding, views looked through. Statistics, which come beside an op's first
