@@ -66,7 +66,7 @@ def main():
     for name in ("razorc", "model", "tokenizer", "text"):
         parser.add_argument(name)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--lr", default="1e-3")
+    parser.add_argument("--lr", default="3e-3")
     parser.add_argument("--head-lr", default="1e-2")
     parser.add_argument("--threads", default="2")
     it = parser.parse_args()
