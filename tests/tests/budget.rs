@@ -42,6 +42,20 @@ fn transformer() -> Model {
     m.model()
 }
 
+/// A linear layer after another: `x` `[N,128]` to `y` `[N,5]`.
+fn chain() -> Model {
+    let mut m = Builder::new("chain", 12);
+    m.input("x", "N,128");
+    let mut last = "x".to_string();
+    for layer in 0..8 {
+        let [w, h, r] = ["w", "h", "r"].map(|it| format!("{it}{layer}"));
+        m.weight(&w, &[128, 128]).node(&h, "MatMul", &[&last, &w], &[]).node(&r, "Relu", &[&h], &[]);
+        last = r;
+    }
+    m.weight("head", &[128, 5]).node("y", "MatMul", &[&last, "head"], &[]).output("y", "N,5");
+    m.model()
+}
+
 fn planned(model: &Model, options: &Options) -> u64 {
     plans(&graphs(model, options).unwrap_or_else(|e| panic!("{e}"))).1.planned_peak
 }
@@ -112,24 +126,25 @@ fn what_is_chosen_is_the_same_every_time_and_said_in_the_trainer() {
 /// An edge whose error is known to be large is kept better than it is without that knowledge.
 #[test]
 fn measured_errors_decide() {
-    let (model, mut options) = (transformer(), options(256));
-    options.micro_batch = 256;
-    let budget = (3 * smallest(&model, &options) + planned(&model, &options)) / 4;
+    let (model, mut options) = (chain(), options(1024));
+    options.micro_batch = 1024;
+    let budget = planned(&model, &options);
     let errors = |large: &str| {
-        let of = |name: &str| SPARSITIES.map(|it| f64::from(it) * if name == large { 1.0 } else { 1e-9 });
-        let weights = ["wide.weight", "narrow.weight", "o.weight"];
-        Calibration { errors: weights.iter().map(|it| (it.to_string(), of(it))).collect() }
+        let of = |name: &str| SPARSITIES.map(|it| f64::from(it) * if name == large { 1.0 } else { 1e-3 });
+        let weights = (1..8).map(|it| format!("w{it}"));
+        Calibration { errors: weights.map(|it| (it.clone(), of(&it))).collect() }
     };
-    let [wide, narrow] = ["wide.weight", "narrow.weight"].map(|it| fit(&model, &options, budget, &errors(it)).unwrap());
+    let [early, late] = ["w2", "w6"].map(|it| fit(&model, &options, budget, &errors(it)).unwrap());
     let rank = |options: &Options, name: &str| match options.razor.choices[name] {
         Choice::Whole => 0,
         Choice::Rounded => 1,
         Choice::Pruned(sparsity, _) => sparsity.ppm(),
     };
-    let told = format!("{:?}\n{:?}", wide.razor.choices, narrow.razor.choices);
-    assert!(rank(&wide, "n2") < rank(&narrow, "n2"), "{told}");
-    assert!(rank(&narrow, "g") < rank(&wide, "g"), "{told}");
-    assert!(planned(&model, &wide).max(planned(&model, &narrow)) <= budget);
+    let told = format!("{:?}\n{:?}", early.razor.choices, late.razor.choices);
+    // Each weight reads what the layer before it made.
+    assert!(rank(&early, "r1") < rank(&late, "r1"), "{told}");
+    assert!(rank(&late, "r5") < rank(&early, "r5"), "{told}");
+    assert!(planned(&model, &early).max(planned(&model, &late)) <= budget);
 }
 
 #[test]
