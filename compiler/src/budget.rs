@@ -14,8 +14,6 @@ pub mod knapsack;
 
 use std::collections::BTreeMap;
 
-use razorc_proto::program::Memory;
-
 pub use edges::{Calibration, SPARSITIES};
 
 use crate::compile::{self, CompileError, Graphs, check_parts, packed, unpacked};
@@ -24,6 +22,7 @@ use crate::lower::{Scheduled, kept, lower};
 use crate::options::{Choice, Options, Sparsity};
 use crate::passes::back_razor::{last_forward, readers};
 use crate::schedule::{Schedule, schedule};
+use crate::types::DType;
 use edges::{Edge, edges};
 use knapsack::{Item, fill, give_back};
 
@@ -51,6 +50,8 @@ pub struct Infeasible {
     pub smallest: u64,
     /// Of that, what lies in the arena all the time.
     pub residents: u64,
+    /// Of that, what kernels work in.
+    pub scratch: u64,
     /// What costs most at its fullest step, with bytes, largest first.
     pub costs: Vec<(String, u64)>,
     /// What to type instead.
@@ -59,9 +60,9 @@ pub struct Infeasible {
 
 impl std::fmt::Display for Infeasible {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Infeasible { budget, smallest, residents, costs, hints } = self;
+        let Infeasible { budget, smallest, residents, scratch, costs, hints } = self;
         write!(f, "{budget} bytes are not enough; the smallest budget that can be met is {smallest}, ")?;
-        write!(f, "of which weights and optimizer state take {residents}; most of the rest:")?;
+        write!(f, "of which weights and optimizer state take {residents} and scratch {scratch}; most of the rest:")?;
         costs.iter().try_for_each(|(name, bytes)| write!(f, "\n  {bytes:>12}  {name}"))?;
         match hints.is_empty() {
             true => Ok(()),
@@ -142,6 +143,8 @@ struct Plan {
     planned: u64,
     /// Of that, the dynamic part.
     dynamic: u64,
+    /// Of that, a thread's scratch.
+    scratch: u64,
 }
 
 impl Job {
@@ -173,24 +176,24 @@ impl Job {
         let program = lower(train, self.eval(), graphs.task.clone(), |_| None);
         let planned = program.arena_bytes + program.scratch_bytes;
         let dynamic = schedule.peak.max(self.eval.peak);
-        Some(Plan { graph: graphs.train, schedule, planned, dynamic })
+        Some(Plan { graph: graphs.train, schedule, planned, dynamic, scratch: program.scratch_bytes })
     }
 
-    /// Everything at its smallest.
-    fn smallest(&self, edges: &[Edge]) -> Vec<usize> {
-        edges.iter().map(|it| it.levels.len() - 1).collect()
+    /// The smaller plan of two: everything at its smallest, and the same without values of i8, which need the number of the
+    /// step and so a few bytes more where copies do not decide the peak.
+    fn smallest(&self, edges: &[Edge]) -> Option<(Vec<usize>, Plan)> {
+        let is_i8 = |it: &Choice| matches!(it, Choice::Pruned(_, DType::I8));
+        let last: Vec<usize> = edges.iter().map(|it| it.levels.len() - 1).collect();
+        let other = edges.iter().map(|it| it.choices.iter().rposition(|it| !is_i8(it)).unwrap_or(0)).collect();
+        let plans = [last, other].into_iter().filter_map(|levels| self.plan(edges, &levels).map(|it| (levels, it)));
+        plans.min_by_key(|it| it.1.planned)
     }
 
     /// Choices that fit, with their error; none where not even the smallest ones do.
     fn solve(&self, budget: u64, calibration: &Calibration, most: u32) -> Option<(Options, f64)> {
         let edges = self.edges(calibration, most);
-        let smallest = self.smallest(&edges);
-        let least = self.plan(&edges, &smallest)?;
-        if budget < least.planned {
-            return None;
-        }
         // The incumbent always fits.
-        let mut incumbent = (smallest, least);
+        let mut incumbent = self.smallest(&edges).filter(|it| it.1.planned <= budget)?;
         let mut levels = vec![0; edges.len()];
         let mut margin = 0;
         for _ in 0..PLANS[0] {
@@ -284,20 +287,15 @@ impl Plan {
 
 /// What to say of a budget that none of the jobs meets.
 fn infeasible(jobs: &[Job], budget: u64, most: u32) -> Infeasible {
-    let plans = jobs.iter().filter_map(|job| {
-        let edges = job.edges(&Calibration::default(), most);
-        Some((job, job.plan(&edges, &job.smallest(&edges))?))
-    });
+    let plans = jobs.iter().filter_map(|job| Some((job, job.smallest(&job.edges(&Calibration::default(), most))?.1)));
     let Some((job, plan)) = plans.min_by_key(|it| it.1.planned) else {
-        return Infeasible { budget, smallest: budget, residents: 0, costs: vec![], hints: vec![] };
+        return Infeasible { budget, smallest: budget, residents: 0, scratch: 0, costs: vec![], hints: vec![] };
     };
     let mut costs = plan.costs();
     costs.truncate(5);
-    let Plan { planned, dynamic, .. } = plan;
-    let memory: Memory = compile::plan(&job.graphs, &plan.graph, job.eval(), 0);
-    let residents = memory.weights + memory.optimizer;
-    debug_assert!(residents <= planned - dynamic);
-    Infeasible { budget, smallest: planned, residents, costs, hints: hints(&job.options) }
+    let Plan { planned, dynamic, scratch, .. } = plan;
+    let residents = planned - dynamic - scratch;
+    Infeasible { budget, smallest: planned, residents, scratch, costs, hints: hints(&job.options) }
 }
 
 fn hints(options: &Options) -> Vec<String> {

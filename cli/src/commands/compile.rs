@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use razorc_compiler::budget::{self, Calibration};
+use razorc_compiler::budget::{self, BudgetError, Calibration};
 use razorc_compiler::options::Options;
 use razorc_compiler::{compile, dense_single};
 use razorc_proto::{Model, write_trainer};
@@ -12,10 +12,13 @@ use crate::fidelity::{self, Batches};
 use crate::options::{CompileOptions, DataOptions};
 use crate::report;
 
+/// Stands for an absent `--calibrate`.
+const NO_DATA: &str = "-";
+
 /// Make a trainer from a pretrained ONNX model
 #[derive(Args)]
 // Only calibration needs data, and it has a name of its own for them.
-#[command(mut_arg("data", |it| it.long("calibrate").required(false).default_value("").hide_default_value(true)
+#[command(mut_arg("data", |it| it.long("calibrate").required(false).default_value(NO_DATA).hide_default_value(true)
     .help("Choose what is kept by the errors of gradients on batches of this data; without `--memory`, in the bytes that `--sparsity` takes")
     .long_help(None)))]
 pub struct Compile {
@@ -75,7 +78,7 @@ impl Compile {
 
     /// The options that fit the memory; none where nothing is to be chosen.
     fn fitted(&self, model: &Model, options: &Options) -> Result<Option<Options>> {
-        let calibrates = !self.data.data.as_os_str().is_empty();
+        let calibrates = self.data.data.as_os_str() != NO_DATA;
         let calibration = if calibrates { self.calibrate(model, options)? } else { Calibration::default() };
         let (memory, options) = match self.memory {
             Some(memory) => (memory, options.clone()),
@@ -85,7 +88,13 @@ impl Compile {
             }
             None => return Ok(None),
         };
-        Ok(Some(budget::fit(model, &options, memory, &calibration)?))
+        match budget::fit(model, &options, memory, &calibration) {
+            // Where saved tensors do not decide the peak, other choices can take a few bytes more than the uniform ones.
+            Err(BudgetError::Infeasible(it)) if self.memory.is_none() => {
+                Ok(Some(budget::fit(model, &options, it.smallest, &calibration)?))
+            }
+            found => Ok(Some(found?)),
+        }
     }
 
     fn calibrate(&self, model: &Model, options: &Options) -> Result<Calibration> {
