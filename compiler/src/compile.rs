@@ -171,7 +171,7 @@ fn staged(model: &Model, options: &Options, watch: &mut dyn FnMut(&str, &Graph))
     passes::apply(passes::LIFTS, &mut dense, options, watch);
     scope::run(&mut dense, options.scope, &head)?;
     let ends = add_ends(&mut dense, imported.output, imported.prediction, &imported.inputs, options, true)?;
-    step::add_backward(&mut dense, ends.loss, &options.optimizer)?;
+    step::add_backward(&mut dense, ends.loss, &options.optimizer, options.seed)?;
     watch(autodiff::STAGE, &dense);
     passes::apply(passes::CLEANING, &mut dense, options, watch);
 
