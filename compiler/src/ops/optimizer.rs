@@ -56,7 +56,7 @@ fn rounded(operands: &[Type], attrs: &Attrs, state: Range<usize>) -> Result<Opti
     let mut types = operands.to_vec();
     for slot in state {
         match types.get_mut(slot) {
-            Some(ty) if *ty == Type::dense(DType::Bf16, ty.dims()) => *ty = Type::f32(&ty.dims().to_vec()),
+            Some(ty) if *ty == Type::dense(DType::Bf16, ty.dims()) => *ty = Type::f32(ty.dims()),
             _ => return fail("state that is rounded by a seed must be bf16"),
         }
     }
