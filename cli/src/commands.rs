@@ -14,7 +14,7 @@ use crate::failure::Result;
 
 #[derive(Subcommand)]
 pub enum Command {
-    Compile(compile::Compile),
+    Compile(Box<compile::Compile>),
     Doctor(doctor::Doctor),
     Train(train::Train),
     Eval(eval::Eval),

@@ -193,16 +193,18 @@ impl Fidelity {
             Some((error, energy, bound, row.elements as f64))
         });
         let rows: Vec<(f64, f64, &Bound, f64)> = rows.collect();
+        type Of = fn(&(f64, f64, &Bound, f64), f64) -> f64;
         let all: f64 = rows.iter().map(|it| it.2.elements as f64).sum();
         let errors: Vec<f64> = rows.iter().map(|it| it.0).collect();
-        let against = |of: &dyn Fn(&(f64, f64, &Bound, f64)) -> f64| {
-            correlation(&ranks(&errors), &ranks(&rows.iter().map(of).collect::<Vec<f64>>()))
+        let against = |of: Of| {
+            let predicted: Vec<f64> = rows.iter().map(|it| of(it, all)).collect();
+            correlation(&ranks(&errors), &ranks(&predicted))
         };
         [
-            ("dropped energy times the gradient's energy", against(&|it| it.2.dropped * it.1)),
-            ("dropped energy", against(&|it| it.2.dropped)),
+            ("dropped energy times the gradient's energy", against(|it, _| it.2.dropped * it.1)),
+            ("dropped energy", against(|it, _| it.2.dropped)),
             // SURGEON (CVPR 2025): root mean square of the gradient times the logarithm of the activations' share.
-            ("SURGEON's importance", against(&|it| (it.1 / it.3).sqrt() * -(it.2.elements as f64 / all).ln())),
+            ("SURGEON's importance", against(|it, all| (it.1 / it.3).sqrt() * -(it.2.elements as f64 / all).ln())),
         ]
     }
 

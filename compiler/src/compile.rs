@@ -198,7 +198,7 @@ pub(crate) fn unpacked(
         [Sparsity::default(), options.razor.sparsity].map(|it| report::counter::bytes(&dense, options.rows(), it));
     scope::run(&mut dense, options.scope, &head)?;
     let ends = add_ends(&mut dense, imported.output, imported.prediction, &imported.inputs, options, true)?;
-    step::add_backward(&mut dense, ends.loss, &options.optimizer)?;
+    step::add_backward(&mut dense, ends.loss, &options.optimizer, options.seed)?;
     watch(autodiff::STAGE, &dense);
     passes::apply(passes::CLEANING, &mut dense, options, watch);
 

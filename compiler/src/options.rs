@@ -197,6 +197,8 @@ pub struct Optimizer {
     pub betas: [f64; 2],
     /// Adam's divisor guard.
     pub epsilon: f64,
+    /// Type of momentum and averages: f32, or bf16, which is rounded at random.
+    pub state: DType,
 }
 
 /// The update rule.
@@ -380,6 +382,7 @@ impl Default for Optimizer {
             weight_decay: 0.0,
             betas: [0.9, 0.999],
             epsilon: 1e-8,
+            state: DType::F32,
         }
     }
 }

@@ -194,8 +194,9 @@ pub fn own_loss(
     Ok(Ends { target, rows: None, prediction, loss, correct: None, counted: None })
 }
 
-/// Adds the backward phase and the updates; returns the number of weights that are trained.
-pub fn add_backward(graph: &mut Graph, loss: Value, optimizer: &Optimizer) -> Result<usize, StepError> {
+/// Adds the backward phase and the updates; returns the number of weights that are trained. The seed decides how state that
+/// is not of f32 is rounded.
+pub fn add_backward(graph: &mut Graph, loss: Value, optimizer: &Optimizer, seed: u64) -> Result<usize, StepError> {
     let params = graph.declared("param");
     // A loss that is made by an op that is no loss itself needs a cotangent to start from.
     let loss = graph.root(loss);
@@ -207,9 +208,11 @@ pub fn add_backward(graph: &mut Graph, loss: Value, optimizer: &Optimizer) -> Re
         return Err(StepError::NothingTrained);
     }
     let lr = graph.declare("input", "learning_rate", Type::f32(&[]));
-    let step = (optimizer.kind != OptimizerKind::Sgd).then(|| scalar_step(graph));
+    let has_state = optimizer.kind != OptimizerKind::Sgd || optimizer.momentum != 0.0;
+    let seed = (has_state && optimizer.state != DType::F32).then_some(seed);
+    let step = (optimizer.kind != OptimizerKind::Sgd || seed.is_some()).then(|| scalar_step(graph));
     for &(param, gradient) in &gradients {
-        update(graph, param, gradient, lr, step, optimizer);
+        update(graph, param, gradient, [Some(lr), step], optimizer, seed);
     }
     Ok(gradients.len())
 }
@@ -219,33 +222,50 @@ pub fn scalar_step(graph: &mut Graph) -> Value {
     graph.value("step").unwrap_or_else(|| graph.declare("input", "step", Type::f32(&[])))
 }
 
-fn update(graph: &mut Graph, param: Value, gradient: Value, lr: Value, step: Option<Value>, optimizer: &Optimizer) {
+fn update(
+    graph: &mut Graph,
+    param: Value,
+    gradient: Value,
+    numbers: [Option<Value>; 2],
+    optimizer: &Optimizer,
+    seed: Option<u64>,
+) {
     let name = graph.name(param).to_string();
-    let ty = graph.ty(param).clone();
+    let ty = Type::dense(if seed.is_some() { optimizer.state } else { DType::F32 }, graph.ty(param).dims());
     let mut state = |suffix: &str| graph.declare("state", &format!("{name}.{suffix}"), ty.clone());
-    let (op, operands, attrs) = match (optimizer.kind, step) {
-        (OptimizerKind::Sgd, _) | (_, None) => {
+    let (op, states, attrs) = match optimizer.kind {
+        OptimizerKind::Sgd => {
             let attrs = Attrs::new()
                 .with("momentum", optimizer.momentum)
                 .with("nesterov", i64::from(optimizer.nesterov))
                 .with("weight_decay", optimizer.weight_decay);
-            let momentum = (optimizer.momentum != 0.0).then(|| state("momentum"));
-            let operands = [param, gradient].into_iter().chain(momentum).chain([lr]).collect::<Vec<_>>();
-            ("sgd", operands, attrs)
+            ("sgd", (optimizer.momentum != 0.0).then(|| state("momentum")).into_iter().collect::<Vec<_>>(), attrs)
         }
-        (kind, Some(step)) => {
+        kind => {
             let attrs = Attrs::new()
                 .with("beta1", optimizer.betas[0])
                 .with("beta2", optimizer.betas[1])
                 .with("epsilon", optimizer.epsilon)
                 .with("weight_decay", optimizer.weight_decay);
-            let operands = vec![param, gradient, state("mean"), state("variance"), lr, step];
-            (if kind == OptimizerKind::AdamW { "adamw" } else { "adam" }, operands, attrs)
+            (if kind == OptimizerKind::AdamW { "adamw" } else { "adam" }, vec![state("mean"), state("variance")], attrs)
         }
     };
+    let attrs = match seed {
+        Some(seed) => attrs.with("seed", seed_of(&name, seed)),
+        None => attrs,
+    };
+    let operands: Vec<Value> =
+        [param, gradient].into_iter().chain(states).chain(numbers.into_iter().flatten()).collect();
     graph
         .add(Phase::Update, ops::get(op), &operands, attrs, &name)
         .unwrap_or_else(|e| panic!("the update of {name}: {e}"));
+}
+
+/// Another seed for every value, the same on every machine and in every version (FNV-1a).
+pub(crate) fn seed_of(name: &str, seed: u64) -> i64 {
+    let hash =
+        name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    ((hash ^ seed) & i64::MAX as u64) as i64
 }
 
 fn append(graph: &mut Graph, op: &str, operands: &[Value], attrs: Attrs, name: &str) -> Value {

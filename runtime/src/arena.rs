@@ -49,7 +49,7 @@ mod sealed {
 macro_rules! elements {
     ($($it:ty)*) => { $(impl Element for $it {} impl sealed::Sealed for $it {})* };
 }
-elements!(f32 i64 i32 u8 u64);
+elements!(f32 i64 i32 u8 u16 u64);
 
 const SCRATCH_BIT: u32 = 63;
 

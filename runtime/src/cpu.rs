@@ -43,6 +43,7 @@ pub mod slope;
 pub mod smooth;
 pub mod softmax;
 pub mod sparse;
+pub mod state;
 pub mod topk;
 pub mod unary;
 pub mod volume;

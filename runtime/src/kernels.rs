@@ -289,7 +289,8 @@ const RESIZE_GRAD: &[&str] = &[
 const LRN: &[&str] = &["size", "alpha", "beta", "bias"];
 const ATTENTION: &[&str] = &["scale", "causal", "safe"];
 const CROSS_ENTROPY: &[&str] = &["axis", "ignore_index", "label_smoothing", "reduction"];
-const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay"];
+const SGD: &[&str] = &["momentum", "nesterov", "weight_decay", "seed"];
+const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay", "seed"];
 
 /// Every op: its name, the attrs that it has (all of them, and no others), and how an instruction is checked.
 const ROWS: &[(&str, &[&str], Parse)] = &[
@@ -439,13 +440,13 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("quantize", &["seed"], quant::quantize),
     ("dequantize", &[], quant::dequantize),
     ("mask_topk", &["sparsity_ppm", "samples"], pack::mask_topk),
-    ("sgd", &["momentum", "nesterov", "weight_decay"], optimizer::sgd),
+    ("sgd", SGD, optimizer::sgd),
     ("decay", &["momentum", "weight_decay"], optimizer::decay),
     ("accumulate", &[], optimizer::accumulate),
     ("descend", &[], optimizer::descend),
     ("adam", ADAM, optimizer::adam),
     ("adamw", ADAM, optimizer::adamw),
-    ("sgd_rows", &["momentum", "nesterov", "weight_decay"], rows::sgd_rows),
+    ("sgd_rows", SGD, rows::sgd_rows),
     ("adam_rows", ADAM, rows::adam_rows),
     ("adamw_rows", ADAM, rows::adamw_rows),
     ("batch_norm_update", &["momentum", "epsilon", "count"], optimizer::batch_norm_update),

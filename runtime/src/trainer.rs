@@ -13,9 +13,11 @@ use crate::cpu::{Cpu, cross_entropy};
 use crate::data::{Batch, Column, Expect, Input, Numbers, Target, Targets};
 use crate::error::{ArenaError, ProgramError};
 use crate::kernels::Kernel;
+use crate::kernels::optimizer::load;
 use crate::memory::{Footprint, Meter};
 use crate::metrics::StepStats;
 use crate::program::{Instruction, Ports, Program};
+use crate::types::Type;
 
 /// A trainer in memory, ready to run. Nothing is allocated after it is loaded.
 pub struct Trainer {
@@ -154,7 +156,8 @@ impl Trainer {
 
     /// Values of a resident.
     pub fn resident(&self, name: &str) -> Option<Vec<f32>> {
-        self.residents().find(|(it, ..)| *it == name).map(|(.., bytes)| floats(bytes))
+        let idx = self.program.residents().iter().position(|it| it.name() == name)?;
+        Some(self.numbers(idx).collect())
     }
 
     /// Values of what training has changed, by the names that they have in the ONNX model.
@@ -164,8 +167,19 @@ impl Trainer {
 
     /// A trained weight, statistic or optimizer state with a value that is infinite or not a number.
     pub fn not_finite(&self) -> Option<&str> {
-        let finite = |bytes: &[u8]| bytes.chunks_exact(4).all(|it| float(it).is_finite());
-        self.residents().find(|(_, role, bytes)| *role != Role::Frozen && !finite(bytes)).map(|(name, ..)| name)
+        let residents = self.program.residents();
+        let wrong = |it: &usize| residents[*it].role() != Role::Frozen && !self.numbers(*it).all(f32::is_finite);
+        (0..residents.len()).find(wrong).map(|it| residents[it].name())
+    }
+
+    /// Values of a resident of floats.
+    fn numbers(&self, idx: usize) -> impl Iterator<Item = f32> {
+        let width = if let Type::Bf16(_) = self.program.residents()[idx].ty() { 2 } else { 4 };
+        let bytes = self.arena.resident(&self.program, idx).chunks_exact(width);
+        bytes.map(|it| match it {
+            &[low, high] => load(u16::from_le_bytes([low, high])),
+            it => float(it),
+        })
     }
 
     /// Forgets the optimizer's state, as if it had never stepped.

@@ -20,6 +20,8 @@ pub const MAX_ELEMENTS: usize = 1 << 40;
 pub enum Type {
     /// Row-major elements.
     Dense(DType, Vec<usize>),
+    /// An f32 tensor rounded to bf16: optimizer state, which updates alone read.
+    Bf16(Vec<usize>),
     /// One bit for each element, flat, least significant bit first.
     Bits(Vec<usize>),
     /// A number of so many bits, 2 to 4, for each element of an f32 tensor. For each 64 elements there are as many words,
@@ -93,6 +95,7 @@ impl Type {
         let dtype = parse_dtype(message.dtype)?;
         match (kind, dtype) {
             (Kind::Dense, proto::DType::F32) => Ok(Type::Dense(DType::F32, dims)),
+            (Kind::Dense, proto::DType::Bf16) => Ok(Type::Bf16(dims)),
             (Kind::Dense, proto::DType::I64) => Ok(Type::Dense(DType::I64, dims)),
             (Kind::Dense, proto::DType::I32) => Ok(Type::Dense(DType::I32, dims)),
             (Kind::Dense, proto::DType::U8) => Ok(Type::Dense(DType::U8, dims)),
@@ -122,6 +125,7 @@ impl Type {
     pub fn dims(&self) -> &[usize] {
         match self {
             Type::Dense(_, dims)
+            | Type::Bf16(dims)
             | Type::Bits(dims)
             | Type::Codes(_, dims)
             | Type::Quant(Quant { dims, .. })
@@ -138,6 +142,7 @@ impl Type {
     pub fn bytes(&self) -> usize {
         match self {
             Type::Dense(dtype, _) => self.elements() * dtype.bytes(),
+            Type::Bf16(_) => self.elements() * 2,
             Type::Bits(_) => self.elements().div_ceil(64) * 8,
             Type::Codes(bits, _) => self.elements().div_ceil(64) * 8 * bits,
             Type::Quant(quant) => {
@@ -252,6 +257,7 @@ impl fmt::Display for Type {
             Type::Dense(dtype, dims) => {
                 write!(f, "{}{}", format!("{dtype:?}").to_lowercase(), Dims(dims))
             }
+            Type::Bf16(dims) => write!(f, "bf16{}", Dims(dims)),
             Type::Bits(dims) => write!(f, "bits{}", Dims(dims)),
             Type::Codes(bits, dims) => write!(f, "codes<f32{}, bits={bits}>", Dims(dims)),
             Type::Quant(Quant { dims, bits, block }) => {

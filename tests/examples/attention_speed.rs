@@ -59,7 +59,7 @@ fn run(rows: usize, mask: bool, lifted: bool, threads: usize) {
     let ends = step::add_loss(&mut graph, prediction, &options, true).expect("y is a batch");
     let eval = graph.clone();
     let sgd = Optimizer { kind: OptimizerKind::Sgd, momentum: 0.0, ..Optimizer::default() };
-    step::add_backward(&mut graph, ends.loss, &sgd).expect("q, k and v are trained");
+    step::add_backward(&mut graph, ends.loss, &sgd, 0).expect("q, k and v are trained");
     let task = Task {
         loss: task::Loss::MeanSquaredError.into(),
         batch: 8,

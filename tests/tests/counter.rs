@@ -15,7 +15,7 @@ fn sparsity(text: &str) -> Sparsity {
 
 /// Bytes that the counter gives a skeleton with 100 classes; none if there are no skeletons.
 fn counted(file: &str, options: &Options) -> Option<u64> {
-    let model = Model::open(&shared("models/skeletons")?.join(file)).unwrap();
+    let model = Model::open(shared("models/skeletons")?.join(file)).unwrap();
     let options = Options { classes: 100, ..options.clone() };
     Some(graphs(&model, &options).unwrap().counters[1])
 }

@@ -109,7 +109,7 @@ impl Case {
         let (target, rows, loss, prediction) = ends(&mut graph);
         let eval = graph.clone();
         let sgd = Optimizer { kind: OptimizerKind::Sgd, momentum: 0.0, ..Optimizer::default() };
-        step::add_backward(&mut graph, loss, &sgd).unwrap();
+        step::add_backward(&mut graph, loss, &sgd, 0).unwrap();
         for pass in ["rebuild-views", "dead-code"] {
             passes::run(pass, &mut graph, &Options::default()).unwrap();
         }

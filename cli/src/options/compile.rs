@@ -116,6 +116,9 @@ struct UpdateOptions {
     /// Added to the divisor (Adam, AdamW)
     #[arg(long, value_name = "X", default_value = "1e-8")]
     epsilon: f64,
+    /// Type of momentum and of Adam's averages; bf16 is rounded at random, and takes half of the memory
+    #[arg(long, value_enum, default_value_t = StateWord::F32)]
+    optimizer_state: StateWord,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -193,6 +196,12 @@ enum OptimizerWord {
     Sgd,
     Adam,
     Adamw,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StateWord {
+    F32,
+    Bf16,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -309,6 +318,10 @@ impl UpdateOptions {
             weight_decay: self.weight_decay,
             betas: [self.beta1, self.beta2],
             epsilon: self.epsilon,
+            state: match self.optimizer_state {
+                StateWord::F32 => DType::F32,
+                StateWord::Bf16 => DType::Bf16,
+            },
         }
     }
 }

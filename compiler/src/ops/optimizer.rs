@@ -1,31 +1,67 @@
 //! Updates in place: weights, optimizer state, running statistics.
 
+use std::ops::Range;
+
 use super::rules::{all_floats, arity, dims, fail, is_i64};
 use super::{OpDef, ShapeError};
-use crate::types::Type;
+use crate::attrs::{Attr, Attrs};
+use crate::types::{DType, Type};
 
 pub const OPS: &[OpDef] = &[
-    // w, g[, m], lr
+    // w, g[, m], lr[, step]: state of bf16 is rounded at random, by a seed and the step.
     OpDef {
-        writes: |operands| if operands == 4 { &[0, 2] } else { &[0] },
-        ..OpDef::made("sgd", &[], |operands, _| like_weight(operands, 3, 4, 1))
+        writes: |operands| if 4 <= operands { &[0, 2] } else { &[0] },
+        ..OpDef::made("sgd", &[], |operands, attrs| match rounded(operands, attrs, 2..3)? {
+            Some(exact) => like_weight(&exact, 5, 5, 2),
+            None => like_weight(operands, 3, 4, 1),
+        })
     },
     // The same in three: w, m; then for each part of the gradient g, m; then w, m, lr.
     OpDef { writes: |_| &[1], ..OpDef::made("decay", &[], |operands, _| like_weight(operands, 2, 2, 0)) },
     OpDef { writes: |_| &[1], ..OpDef::made("accumulate", &[], |operands, _| like_weight(operands, 2, 2, 0)) },
     OpDef { writes: |_| &[0], ..OpDef::made("descend", &[], |operands, _| like_weight(operands, 3, 3, 1)) },
     // w, g, m, v, lr, step
-    OpDef { writes: |_| &[0, 2, 3], ..OpDef::made("adam", &[], |operands, _| like_weight(operands, 6, 6, 2)) },
-    OpDef { writes: |_| &[0, 2, 3], ..OpDef::made("adamw", &[], |operands, _| like_weight(operands, 6, 6, 2)) },
-    // w, dy, indices[, m], lr: the gradient is rows of dy, summed at indices of rows of w.
+    OpDef { writes: |_| &[0, 2, 3], ..OpDef::made("adam", &[], adam) },
+    OpDef { writes: |_| &[0, 2, 3], ..OpDef::made("adamw", &[], adam) },
+    // w, dy, indices[, m], lr[, step]: the gradient is rows of dy, summed at indices of rows of w.
     OpDef {
-        writes: |operands| if operands == 5 { &[0, 3] } else { &[0] },
-        ..OpDef::made("sgd_rows", &[], |operands, _| with_rows(operands, 4, 5, 1))
+        writes: |operands| if 5 <= operands { &[0, 3] } else { &[0] },
+        ..OpDef::made("sgd_rows", &[], |operands, attrs| match rounded(operands, attrs, 3..4)? {
+            Some(exact) => with_rows(&exact, 6, 6, 2),
+            None => with_rows(operands, 4, 5, 1),
+        })
     },
     // w, dy, indices, m, v, lr, step
-    OpDef { writes: |_| &[0, 3, 4], ..OpDef::made("adam_rows", &[], |operands, _| with_rows(operands, 7, 7, 2)) },
-    OpDef { writes: |_| &[0, 3, 4], ..OpDef::made("adamw_rows", &[], |operands, _| with_rows(operands, 7, 7, 2)) },
+    OpDef { writes: |_| &[0, 3, 4], ..OpDef::made("adam_rows", &[], adam_rows) },
+    OpDef { writes: |_| &[0, 3, 4], ..OpDef::made("adamw_rows", &[], adam_rows) },
 ];
+
+fn adam(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    let exact = rounded(operands, attrs, 2..4)?;
+    like_weight(exact.as_deref().unwrap_or(operands), 6, 6, 2)
+}
+
+fn adam_rows(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
+    let exact = rounded(operands, attrs, 3..5)?;
+    with_rows(exact.as_deref().unwrap_or(operands), 7, 7, 2)
+}
+
+/// The operands as if their state, which a seed says to be of bf16, were not rounded; none where there is no seed.
+fn rounded(operands: &[Type], attrs: &Attrs, state: Range<usize>) -> Result<Option<Vec<Type>>, ShapeError> {
+    match attrs.get("seed") {
+        None => return Ok(None),
+        Some(Attr::Int(_)) => {}
+        Some(other) => return fail(format!("the seed must be a whole number, not {other}")),
+    }
+    let mut types = operands.to_vec();
+    for slot in state {
+        match types.get_mut(slot) {
+            Some(ty) if *ty == Type::dense(DType::Bf16, ty.dims()) => *ty = Type::f32(ty.dims()),
+            _ => return fail("state that is rounded by a seed must be bf16"),
+        }
+    }
+    Ok(Some(types))
+}
 
 /// Checks a weight, rows of its gradient with their indices, and the rest as [`like_weight`] does.
 fn with_rows(operands: &[Type], least: usize, most: usize, scalars: usize) -> Result<Vec<Type>, ShapeError> {

@@ -317,7 +317,7 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
     }
     let mut operands = vec![saved];
     if values == DType::I8 {
-        attrs = attrs.with("seed", seed_of(&name, seed));
+        attrs = attrs.with("seed", step::seed_of(&name, seed));
         operands.push(step::scalar_step(graph));
     }
     let last = last_forward(graph, saved);
@@ -339,13 +339,6 @@ fn mask(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batc
     let hat = append(graph, Phase::Forward, "mask_topk", &[saved], attrs, &name);
     settle(graph, hat.node, saved, last);
     graph.redirect(saved, hat, |graph, it| reads_estimate(graph, it, saved, razor));
-}
-
-/// Another seed for every value, the same on every machine and in every version (FNV-1a).
-pub(super) fn seed_of(name: &str, seed: u64) -> i64 {
-    let hash =
-        name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-    ((hash ^ seed) & i64::MAX as u64) as i64
 }
 
 fn first_backward(graph: &Graph, saved: Value) -> Option<NodeId> {

@@ -7,7 +7,7 @@
 //! Where nothing is pruned the pass can round every activation instead: to 8 bits (Mesa), or to 2 bits at random, so that
 //! the mean is right (ActNN, ICML 2021). Masks, indices and statistics stay as they are, and so does what is tiny.
 
-use super::back_razor::{Decision, Saved, last_forward, seed_of, settle};
+use super::back_razor::{Decision, Saved, last_forward, settle};
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Estimate, Lower};
@@ -80,7 +80,7 @@ fn round(graph: &mut Graph, saved: Value, razor: &Razor, seed: u64) {
     let mut attrs = Attrs::new().with("bits", bits as i64).with("block", block(bits) as i64);
     let mut operands = vec![saved];
     if razor.rounds == Rounds::EverythingAtRandom {
-        attrs = attrs.with("seed", seed_of(&name, seed));
+        attrs = attrs.with("seed", step::seed_of(&name, seed));
         operands.push(step::scalar_step(graph));
     }
     let copy = append(graph, Phase::Forward, "quantize", &operands, attrs, &format!("{name}.quant"));

@@ -118,7 +118,7 @@ pub fn conv_weight_grad_kept(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &im
         return depthwise::conv_weight_grad_kept(team, conv, dy, kept, dw);
     }
     // Where more is kept, products with zeros take less time than going around them.
-    let few = 2 * kept.count(0, 0..kept.len()) <= kept.len();
+    let few = 2 * kept.count(0, 0..kept.elements()) <= kept.elements();
     match few && sparse::conv::fits(conv) {
         true => sparse::conv::weight_grad(team, conv, dy, kept, dw),
         false => expand::weight_grad(team, &conv.flat(), dy, kept, dw),

@@ -213,11 +213,20 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::Descend(_) => optimizer::descend(pool, y(), x(1), x(2)[0]),
         Kernel::Adam(it) => adam(pool, it, step),
         Kernel::SgdRows(it) => {
+            if let Some(key) = it.sgd.state.key(x(step.operands() - 1)[0]) {
+                let rows = (x(1), step.operand(2));
+                return rows::sgd_rows_rounded(team, it, step.result(0), step.result(1), rows, x(4)[0], key);
+            }
             let m = if 0.0 < it.sgd.momentum { step.result(1) } else { &mut [] };
             let lr = x(step.operands() - 1)[0];
             rows::sgd_rows(team, it, [step.result(0), m], x(1), step.operand(2), lr);
         }
         Kernel::AdamRows(it) => {
+            if let Some(key) = it.adam.state.key(x(6)[0]) {
+                let (rows, states) = ((x(1), step.operand(2)), [step.result(1), step.result(2)]);
+                let numbers = [x(5)[0], x(6)[0]];
+                return rows::adam_rows_rounded(team, it, step.result(0), states, rows, numbers, key);
+            }
             rows::adam_rows(team, it, results(step), x(1), step.operand(2), [x(5)[0], x(6)[0]]);
         }
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, results(step), x(2), x(3)),
@@ -315,14 +324,21 @@ fn scalars<const N: usize>(step: &Step<'_>, values: [f32; N]) {
 }
 
 fn sgd(pool: &Pool, sgd: &Sgd, step: &Step<'_>) {
+    let scalar = |slot| step.operand::<f32>(slot)[0];
+    if let Some(key) = sgd.state.key(scalar(step.operands() - 1)) {
+        return optimizer::sgd_rounded(pool, sgd, step.result(0), step.result(1), step.operand(1), scalar(3), key);
+    }
     let has_momentum = step.operands() == 4;
     let m = if has_momentum { step.result(1) } else { &mut [] };
-    let lr = step.operand::<f32>(step.operands() - 1)[0];
-    optimizer::sgd(pool, sgd, [step.result(0), m], step.operand(1), lr);
+    optimizer::sgd(pool, sgd, [step.result(0), m], step.operand(1), scalar(step.operands() - 1));
 }
 
 fn adam(pool: &Pool, adam: &Adam, step: &Step<'_>) {
     let scalar = |slot| step.operand::<f32>(slot)[0];
+    if let Some(key) = adam.state.key(scalar(5)) {
+        let (states, numbers) = ([step.result(1), step.result(2)], [scalar(4), scalar(5)]);
+        return optimizer::adam_rounded(pool, adam, step.result(0), states, step.operand(1), numbers, key);
+    }
     optimizer::adam(pool, adam, results(step), step.operand(1), scalar(4), scalar(5));
 }
 

@@ -1,9 +1,10 @@
 //! Updates of params in place, with the arithmetic of PyTorch's optimizers.
 
-use super::chunks::{CHUNK, each, each2, each3};
+use super::chunks::{CHUNK, chunk, each, each2, each3};
+use super::state::each_piece;
 use super::wide::wide;
 use crate::kernels::optimizer::{Adam, BatchNormUpdate, Decay, Sgd};
-use crate::pool::Pool;
+use crate::pool::{Disjoint, Pool};
 
 /// w -= lr * (gradient with velocity). `m` is empty without momentum.
 pub fn sgd(pool: &Pool, sgd: &Sgd, [w, m]: [&mut [f32]; 2], g: &[f32], lr: f32) {
@@ -14,6 +15,14 @@ pub fn sgd(pool: &Pool, sgd: &Sgd, [w, m]: [&mut [f32]; 2], g: &[f32], lr: f32) 
             true => plain_slice(w, g, with),
             false => momentum_slice(w, g, m, with),
         }
+    });
+}
+
+/// As [`sgd`], with momentum that is rounded by `key`.
+pub fn sgd_rounded(pool: &Pool, sgd: &Sgd, w: &mut [f32], m: &mut [u16], g: &[f32], lr: f32, key: u64) {
+    let with = SgdNumbers::new(sgd, lr);
+    each2(pool, (w, CHUNK), (m, CHUNK), |idx, w, m| {
+        each_piece(key, idx * CHUNK, w, [m], |at, w, [m]| momentum_slice(w, &g[at..][..w.len()], m, with));
     });
 }
 
@@ -46,6 +55,28 @@ pub fn descend(pool: &Pool, w: &mut [f32], m: &[f32], lr: f32) {
 pub fn adam(pool: &Pool, adam: &Adam, [w, m, v]: [&mut [f32]; 3], g: &[f32], lr: f32, step: f32) {
     let numbers = AdamNumbers::new(adam, lr, step);
     each3(pool, [w, m, v], CHUNK, |idx, [w, m, v]| adam_slice(w, &g[idx * CHUNK..][..w.len()], m, v, numbers));
+}
+
+/// As [`adam`], with moments that are rounded by `key`.
+pub fn adam_rounded(
+    pool: &Pool,
+    adam: &Adam,
+    w: &mut [f32],
+    states: [&mut [u16]; 2],
+    g: &[f32],
+    [lr, step]: [f32; 2],
+    key: u64,
+) {
+    let numbers = AdamNumbers::new(adam, lr, step);
+    let n = w.len().div_ceil(CHUNK);
+    let (w, states) = (Disjoint::new(w), states.map(Disjoint::new));
+    pool.run(n, &|idx, _| {
+        // SAFETY: every task has its own chunks.
+        let w = unsafe { chunk(&w, idx, CHUNK) };
+        // SAFETY: as above.
+        let states = std::array::from_fn(|it| unsafe { chunk(&states[it], idx, CHUNK) });
+        each_piece(key, idx * CHUNK, w, states, |at, w, [m, v]| adam_slice(w, &g[at..][..w.len()], m, v, numbers));
+    });
 }
 
 /// Running mean and variance after a batch.

@@ -2,12 +2,13 @@
 
 use super::chunks::rows_per_chunk;
 use super::optimizer::{AdamNumbers, SgdNumbers, adam_slice, momentum_slice, plain_slice};
+use super::state::{PIECE, each_piece};
 use crate::kernels::index::place;
 use crate::kernels::rows::{AdamRows, Rows, SgdRows};
 use crate::pool::{Disjoint, Team};
 
 /// Elements of a row that are updated at once; their gradient is on the stack.
-const TILE: usize = 1024;
+const TILE: usize = PIECE;
 
 /// As [`super::optimizer::sgd`].
 pub fn sgd_rows(team: &Team<'_>, it: &SgdRows, [w, m]: [&mut [f32]; 2], dy: &[f32], indices: &[i64], lr: f32) {
@@ -23,6 +24,46 @@ pub fn sgd_rows(team: &Team<'_>, it: &SgdRows, [w, m]: [&mut [f32]; 2], dy: &[f3
             // SAFETY: as above.
             false => momentum_slice(w, g, unsafe { m.part(at..at + g.len()) }, with),
         }
+    });
+}
+
+/// As [`super::optimizer::sgd_rounded`].
+pub fn sgd_rows_rounded(
+    team: &Team<'_>,
+    it: &SgdRows,
+    w: &mut [f32],
+    m: &mut [u16],
+    (dy, indices): (&[f32], &[i64]),
+    lr: f32,
+    key: u64,
+) {
+    let with = SgdNumbers::new(&it.sgd, lr);
+    let (w, m) = (Disjoint::new(w), Disjoint::new(m));
+    each_row(team, &it.rows, dy, indices, false, |at, g| {
+        // SAFETY: no two calls have the same elements.
+        let (w, m) = unsafe { (w.part(at..at + g.len()), m.part(at..at + g.len())) };
+        each_piece(key, at, w, [m], |_, w, [m]| momentum_slice(w, g, m, with));
+    });
+}
+
+/// As [`super::optimizer::adam_rounded`].
+pub fn adam_rows_rounded(
+    team: &Team<'_>,
+    it: &AdamRows,
+    w: &mut [f32],
+    states: [&mut [u16]; 2],
+    (dy, indices): (&[f32], &[i64]),
+    [lr, step]: [f32; 2],
+    key: u64,
+) {
+    let numbers = AdamNumbers::new(&it.adam, lr, step);
+    let (w, states) = (Disjoint::new(w), states.map(Disjoint::new));
+    each_row(team, &it.rows, dy, indices, false, |at, g| {
+        // SAFETY: no two calls have the same elements.
+        let w = unsafe { w.part(at..at + g.len()) };
+        // SAFETY: as above.
+        let states = states.each_ref().map(|it| unsafe { it.part(at..at + g.len()) });
+        each_piece(key, at, w, states, |_, w, [m, v]| adam_slice(w, g, m, v, numbers));
     });
 }
 

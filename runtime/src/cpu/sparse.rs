@@ -22,7 +22,7 @@ mod tests;
 /// A tensor of which some elements of each sample are kept; the others are zero.
 pub trait Sparse: Sync {
     /// Elements of a sample, kept or not.
-    fn len(&self) -> usize;
+    fn elements(&self) -> usize;
 
     /// How many elements are kept of a part of a sample.
     fn count(&self, sample: usize, range: Range<usize>) -> usize;
@@ -39,7 +39,7 @@ pub trait Sparse: Sync {
 }
 
 impl Sparse for Packed<'_> {
-    fn len(&self) -> usize {
+    fn elements(&self) -> usize {
         self.layout().n
     }
 
@@ -58,8 +58,8 @@ impl Sparse for Packed<'_> {
 
 /// Nothing is pruned, but kernels that expand a part at a time read it likewise.
 impl Sparse for Rounded<'_> {
-    fn len(&self) -> usize {
-        self.elements()
+    fn elements(&self) -> usize {
+        Rounded::elements(self)
     }
 
     fn count(&self, _: usize, range: Range<usize>) -> usize {

@@ -3,7 +3,7 @@
 use super::Kernel;
 use super::call::{Call, Result};
 use super::index::indices;
-use super::optimizer::{Adam, Sgd, adam_of, all_wanted, sgd_of};
+use super::optimizer::{Adam, Sgd, State, adam_of, all_wanted, sgd_of};
 
 /// Which rows of a table have a gradient: row `indices[i]` that of row i of dy. All others have none, which decays the
 /// optimizer's state and the weight as any other gradient does.
@@ -36,8 +36,9 @@ pub struct AdamRows {
 }
 
 pub(super) fn sgd_rows(call: &Call<'_>) -> Result<Kernel> {
-    let sgd = sgd_of(call, |state| Ok(rows(call, state, 1)?.len * rows(call, state, 1)?.inner))?;
-    let rows = rows(call, usize::from(0.0 < sgd.momentum), 1)?;
+    let of = |states, state: State| rows(call, states, state, 1 + usize::from(state.is_rounded()));
+    let sgd = sgd_of(call, |states, state| of(states, state).map(|it| it.len * it.inner))?;
+    let rows = of(usize::from(0.0 < sgd.momentum), sgd.state)?;
     Ok(Kernel::SgdRows(SgdRows { sgd, rows }))
 }
 
@@ -50,13 +51,14 @@ pub(super) fn adamw_rows(call: &Call<'_>) -> Result<Kernel> {
 }
 
 fn moments(call: &Call<'_>, decoupled: bool) -> Result<Kernel> {
-    let rows = rows(call, 2, 2)?;
-    Ok(Kernel::AdamRows(AdamRows { adam: adam_of(call, decoupled, rows.len * rows.inner)?, rows }))
+    let adam = adam_of(call, decoupled, |state| rows(call, 2, state, 2).map(|it| it.len * it.inner))?;
+    let rows = rows(call, 2, adam.state, 2)?;
+    Ok(Kernel::AdamRows(AdamRows { adam, rows }))
 }
 
 /// w, dy, indices, so many tensors of state like w, and so many numbers.
-fn rows(call: &Call<'_>, state: usize, scalars: usize) -> Result<Rows> {
-    let count = 3 + state + scalars;
+fn rows(call: &Call<'_>, states: usize, state: State, scalars: usize) -> Result<Rows> {
+    let count = 3 + states + scalars;
     call.operands(count..=count)?;
     let w = call.f32(0)?;
     let Some((&len, row)) = w.split_first() else {
@@ -64,9 +66,9 @@ fn rows(call: &Call<'_>, state: usize, scalars: usize) -> Result<Rows> {
     };
     let indices = indices(call, 2)?;
     call.f32_of(1, &[indices, row].concat())?;
-    (3..3 + state).try_for_each(|slot| call.f32_of(slot, w))?;
-    (3 + state..count).try_for_each(|slot| call.f32_of(slot, &[]))?;
-    call.results(&vec![call.operand(0)?.clone(); 1 + state])?;
+    (3..3 + states).try_for_each(|slot| call.expect(slot, &state.ty(w)))?;
+    (3 + states..count).try_for_each(|slot| call.f32_of(slot, &[]))?;
+    call.results(&[vec![call.operand(0)?.clone()], vec![state.ty(w); states]].concat())?;
     all_wanted(call)?;
     Ok(Rows { len, count: indices.iter().product(), inner: row.iter().product() })
 }

@@ -23,8 +23,14 @@ pub(super) fn check(messages: &[proto::Resident], arena_bytes: usize) -> Result<
             let role = Role::try_from(it.role).ok().filter(|&it| it != Role::Unspecified);
             let role = role.ok_or_else(|| fault(format!("has the unknown role {}", it.role)))?;
             match (&ty, role) {
-                (Type::Dense(DType::F32, _), _) | (Type::Dense(DType::I64 | DType::Bool, _), Role::Frozen) => {}
-                _ => return Err(fault(format!("is {ty}; dense f32 tensors stay in the arena, and frozen integers"))),
+                (Type::Dense(DType::F32, _), _)
+                | (Type::Bf16(_), Role::State)
+                | (Type::Dense(DType::I64 | DType::Bool, _), Role::Frozen) => {}
+                _ => {
+                    return Err(fault(format!(
+                        "is {ty}; dense f32 tensors stay in the arena, frozen integers, and state of bf16"
+                    )));
+                }
             }
             let place = range(it.offset, ty.bytes() as u64, arena_bytes);
             let place = place.ok_or_else(|| fault("is outside the arena, or not aligned".into()))?;

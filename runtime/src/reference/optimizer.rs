@@ -1,7 +1,7 @@
 use ndarray::Array1;
 
 use super::tensor::{Args, Tensor};
-use crate::kernels::optimizer::{Adam, BatchNormUpdate, Decay, Sgd};
+use crate::kernels::optimizer::{Adam, BatchNormUpdate, Decay, Sgd, State, load, rank, store};
 
 pub fn sgd(it: &Sgd, args: &Args) -> Vec<Tensor> {
     let w = args.flat(0);
@@ -11,7 +11,16 @@ pub fn sgd(it: &Sgd, args: &Args) -> Vec<Tensor> {
     }
     let m = &args.flat(2) * it.momentum + &g;
     let step = if it.nesterov { g + &m * it.momentum } else { m.clone() };
-    vec![(&w - &(step * args.scalar(3))).into(), m.into()]
+    vec![(&w - &(step * args.scalar(3))).into(), stored(it.state, 0, m, || args.scalar(4)).into()]
+}
+
+/// State as it comes back.
+fn stored(state: State, slot: usize, x: Array1<f64>, step: impl Fn() -> f64) -> Array1<f64> {
+    if !state.is_rounded() {
+        return x;
+    }
+    let key = state.key(step() as f32).unwrap_or(0);
+    x.iter().enumerate().map(|(at, &x)| load(store(x as f32, key, rank(slot, at))).into()).collect()
 }
 
 pub fn decay(it: &Decay, args: &Args) -> Tensor {
@@ -23,6 +32,7 @@ pub fn decay(it: &Decay, args: &Args) -> Tensor {
 }
 
 pub fn adam(it: &Adam, args: &Args) -> Vec<Tensor> {
+    let state = it.state;
     let [mut w, mut g, m, v] = [0, 1, 2, 3].map(|slot| args.flat(slot).to_owned());
     let (lr, step) = (args.scalar(4), args.scalar(5));
     if it.decoupled {
@@ -35,6 +45,7 @@ pub fn adam(it: &Adam, args: &Args) -> Vec<Tensor> {
     let m_hat = &m / (1.0 - it.beta1.powf(step));
     let v_hat = &v / (1.0 - it.beta2.powf(step));
     let w: Array1<f64> = w - m_hat * lr / (v_hat.mapv(f64::sqrt) + it.epsilon);
+    let [m, v] = [(0, m), (1, v)].map(|(slot, it)| stored(state, slot, it, || step));
     vec![w.into(), m.into(), v.into()]
 }
 

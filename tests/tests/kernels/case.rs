@@ -205,6 +205,13 @@ impl Case {
         id
     }
 
+    /// State of bf16 that an update may change: random values in 0.5..1.5.
+    pub fn rounded_state(&mut self, dims: &[usize]) -> Id {
+        let name = format!("operand {}", self.values.len());
+        let values = (0..dims.iter().product()).map(|_| f64::from(self.random.random_range(64..192)) / 128.0).collect();
+        self.place(&name, Role::State, dense(DType::Bf16, dims), values)
+    }
+
     fn resident(&mut self, name: &str, role: Role, dims: &[usize], values: &[f32]) -> Id {
         self.place(name, role, f32(dims), values.iter().map(|&it| it.into()).collect())
     }
@@ -271,7 +278,7 @@ impl Case {
         for (resident, content) in program.residents().iter().zip(&self.contents) {
             let dims = resident.ty().dims();
             let tensor = match resident.ty() {
-                Type::Dense(Element::F32, _) => Tensor::float(dims, content.iter().copied()),
+                Type::Dense(Element::F32, _) | Type::Bf16(_) => Tensor::float(dims, content.iter().copied()),
                 _ => Tensor::Int(ArrayD::from_shape_vec(dims, content.iter().map(|&it| it as i64).collect()).unwrap()),
             };
             reference.set(resident.name(), tensor);
@@ -319,6 +326,10 @@ impl Case {
             match value.ty() {
                 Type::Dense(Element::I64, _) => {
                     arena.value_mut(place).iter_mut().zip(content).for_each(|(to, &it)| *to = it as i64);
+                }
+                Type::Bf16(_) => {
+                    let bits = |it: f64| half::bf16::from_f64(it).to_bits();
+                    arena.value_mut(place).iter_mut().zip(content).for_each(|(to, &it)| *to = bits(it));
                 }
                 Type::Dense(Element::Bool, _) => {
                     arena.value_mut(place).iter_mut().zip(content).for_each(|(to, &it)| *to = it as u8);

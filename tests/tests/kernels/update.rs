@@ -54,6 +54,30 @@ fn adam() {
 }
 
 #[test]
+fn state_that_is_rounded() {
+    for n in [1, 1025, 40_007] {
+        for nesterov in [0, 1] {
+            let mut case = Case::new(&format!("{n} weights, rounded momentum, nesterov {nesterov}"));
+            let (g, lr, step) = (case.random(&[n]), case.tensor(&[], &[0.1]), case.tensor(&[], &[7.0]));
+            let (w, m) = (case.updated(Role::Param, &[n]), case.rounded_state(&[n]));
+            let attrs = [("momentum", float(0.9)), ("nesterov", int(nesterov)), ("weight_decay", float(0.01))];
+            let attrs = [&attrs[..], &[("seed", int(5))]].concat();
+            case.update("sgd", &[w, g, m, lr, step], &[w, m], &attrs);
+            case.check(4e-6);
+        }
+        for op in ["adam", "adamw"] {
+            let mut case = Case::new(&format!("{op} of {n} weights, rounded moments"));
+            let (g, lr, step) = (case.random(&[n]), case.tensor(&[], &[0.01]), case.tensor(&[], &[3.0]));
+            let (w, m, v) = (case.updated(Role::Param, &[n]), case.rounded_state(&[n]), case.rounded_state(&[n]));
+            let numbers = [("beta1", 0.9), ("beta2", 0.999), ("epsilon", 1e-8), ("weight_decay", 0.05)];
+            let attrs = [&numbers.map(|(name, it)| (name, float(it)))[..], &[("seed", int(6))]].concat();
+            case.update(op, &[w, g, m, v, lr, step], &[w, m, v], &attrs);
+            case.check(4e-6);
+        }
+    }
+}
+
+#[test]
 fn running_statistics() {
     let mut case = Case::new("seven channels");
     let (batch_mean, rstd) = (case.random(&[7]), case.positive(&[7]));

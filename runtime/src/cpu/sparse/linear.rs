@@ -24,7 +24,7 @@ pub fn scratch(columns: usize) -> usize {
 /// `dw += x^T dy`, of x only what was kept; `kept` has whole rows of x in each sample.
 pub fn weight_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], kept: &impl Sparse, dw: &mut [f32]) {
     let Linear { rows, k, n, .. } = *sizes;
-    let all = Rows { columns: k, per_sample: kept.len() / k };
+    let all = Rows { columns: k, per_sample: kept.elements() / k };
     let len = (team.scratch_len() - 2 * ROWS * WIDTH) / 32 * 32;
     let rooms = Room::pair(len, k);
     let next = |start: usize| {

@@ -28,6 +28,7 @@ impl Room {
     ///
     /// # Safety
     /// Nobody else uses the room.
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that nobody else uses the room")]
     unsafe fn open<'a>(&self, shared: &'a Disjoint<'_, f32>) -> (&'a mut [f32], &'a mut [f32]) {
         // SAFETY: by the caller's promise; the two parts do not overlap.
         unsafe { (shared.part(self.ends()), shared.part(self.pairs())) }

@@ -10,16 +10,16 @@ use crate::pool::{Pool, Team};
 struct Zeros<'a>(&'a [f32], usize);
 
 impl Sparse for Zeros<'_> {
-    fn len(&self) -> usize {
+    fn elements(&self) -> usize {
         self.0.len() / self.1
     }
 
     fn count(&self, sample: usize, range: Range<usize>) -> usize {
-        self.0[sample * self.len()..][range].iter().filter(|it| **it != 0.0).count()
+        self.0[sample * self.elements()..][range].iter().filter(|it| **it != 0.0).count()
     }
 
     fn each(&self, sample: usize, range: Range<usize>, mut each: impl FnMut(usize, f32)) {
-        let x = &self.0[sample * self.len()..][..self.len()];
+        let x = &self.0[sample * self.elements()..][..self.elements()];
         range.filter(|it| x[*it] != 0.0).for_each(|it| each(it, x[it]));
     }
 }
