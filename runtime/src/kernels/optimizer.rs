@@ -244,7 +244,9 @@ mod tests {
         for x in [1.0 + 1.0 / 512.0, -3.3, 1e-20, 0.4999, -1e-40] {
             let drawn = (0..20_000).map(|rank| f64::from(load(store(x, 11, rank))));
             let mean = drawn.sum::<f64>() / 20_000.0;
-            assert!((mean / f64::from(x) - 1.0).abs() < 2e-4, "{x} is {mean} in the mean");
+            // The smallest numbers have few bits, so draws are far apart.
+            let near = if x.abs() < f32::MIN_POSITIVE { 1e-2 } else { 2e-4 };
+            assert!((mean / f64::from(x) - 1.0).abs() < near, "{x} is {mean} in the mean");
         }
     }
 

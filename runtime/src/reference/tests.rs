@@ -7,7 +7,7 @@ use razorc_proto::program::Attr;
 use super::compute;
 use super::tensor::{Args, Tensor};
 use crate::kernels::Kernel;
-use crate::types::{DType, IndexForm, Kept, Topk, Type};
+use crate::types::{DType, IndexForm, Kept, Quant, Topk, Type};
 
 mod functions;
 mod gradients;
@@ -76,6 +76,10 @@ fn bits(dims: &[usize], values: &str) -> Typed {
 
 fn codes(bits: usize, dims: &[usize], values: &[u8]) -> Typed {
     (Type::Codes(bits, dims.to_vec()), Tensor::Codes(values.to_vec()))
+}
+
+fn quant(dims: &[usize], values: &[f64]) -> Typed {
+    (Type::Quant(Quant { dims: dims.to_vec(), bits: 2, block: 16 }), Tensor::Quant(values.to_vec()))
 }
 
 fn topk(dims: &[usize], values: Kept, kept: &[&[(usize, f64)]]) -> Typed {

@@ -2,7 +2,7 @@
 
 use razorc_proto::program::Attr;
 
-use super::{Case, Typed, bits, f32, ints, topk};
+use super::{Case, Typed, bits, f32, ints, quant, topk};
 use crate::types::{DType, Kept};
 
 mod fold;
@@ -392,7 +392,12 @@ fn packs() -> Vec<Case> {
     let tenth = 0.0999755859375;
     let halves: [&[_]; 2] = [&[(1, -3.0), (2, 2.0)], &[(0, tenth), (2, -tenth)]];
     let mask = |ppm| [Attr::int("sparsity_ppm", ppm), Attr::int("samples", 2)];
+    let blocks = f32(&[2, 4], &[0.0, 1.0, 2.0, 3.0, -1.0, -0.25, 0.1, 2.0]);
+    let levels = [0.0, 1.0, 2.0, 3.0, -1.0, 0.0, 0.0, 2.0];
     vec![
+        // Levels 0, 1, 2, 3 and -1, 0, 1, 2.
+        case("quantize", [blocks], &[], [quant(&[2, 4], &levels)]),
+        case("dequantize", [quant(&[2, 4], &levels)], &[], [f32(&[2, 4], &levels)]),
         case("compress", [x.clone()], &[], [topk(&[2, 4], Kept::F32, &kept)]),
         case("compress", [x.clone()], &[], [topk(&[2, 4], Kept::F16, &halves)]),
         case(
@@ -417,6 +422,7 @@ fn updates() -> Vec<Case> {
     let adam = [("beta1", 0.5), ("beta2", 0.75), ("epsilon", 1.0), ("weight_decay", 0.5)];
     let adam = adam.map(|(name, it)| Attr::float(name, it));
     let moments = |g: f64| [one(2.0), one(g), one(4.0), one(8.0), number(0.1), number(2.0)];
+    let decay = [("momentum", 0.5), ("weight_decay", 0.5)].map(|(name, it)| Attr::float(name, it));
     let statistics = [("momentum", 0.75), ("epsilon", 0.5)].map(|(name, it)| Attr::float(name, it));
     vec![
         // g = 1 + 0.5 * 2 = 2.
@@ -424,6 +430,9 @@ fn updates() -> Vec<Case> {
         case("sgd", [one(2.0), one(1.0), one(4.0), number(0.1)], &sgd(0.5, 0), [one(1.6), one(4.0)]),
         case("sgd", [one(2.0), one(1.0), one(4.0), number(0.1)], &sgd(0.5, 1), [one(1.6), one(4.0)]),
         case("sgd", [one(2.0), one(3.0), one(4.0), number(0.1)], &sgd(0.5, 1), [one(1.3), one(6.0)]),
+        case("decay", [one(2.0), one(4.0)], &decay, [one(3.0)]),
+        case("accumulate", [one(2.0), one(4.0)], &[], [one(6.0)]),
+        case("descend", [one(2.0), one(4.0), number(0.1)], &[], [one(1.6)]),
         // g = 1 + 1 = 2, m = 3, v = 7; corrected 4 and 16.
         case("adam", moments(1.0), &adam, [one(2.0 - 0.1 * 4.0 / 5.0), one(3.0), one(7.0)]),
         // w = 2 * 0.95, g = 2.
