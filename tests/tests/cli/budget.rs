@@ -5,9 +5,9 @@ use super::{Sandbox, json};
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     razorc_fixtures::cnn().save(sandbox.path("cnn.onnx")).unwrap();
-    let x = Array4::<u8>::from_shape_fn((256, 16, 16, 3), |(row, y, x, c)| (row * 7 + y * 5 + x * 3 + c) as u8);
+    let x = Array4::<u8>::from_shape_fn((2048, 16, 16, 3), |(row, y, x, c)| (row * 7 + y * 5 + x * 3 + c) as u8);
     ndarray_npy::write_npy(sandbox.path("x.npy"), &x).unwrap();
-    ndarray_npy::write_npy(sandbox.path("y.npy"), &Array1::from_shape_fn(256, |row| (row % 10) as u8)).unwrap();
+    ndarray_npy::write_npy(sandbox.path("y.npy"), &Array1::from_shape_fn(2048, |row| (row % 10) as u8)).unwrap();
     sandbox
 }
 
@@ -16,8 +16,8 @@ fn sandbox() -> Sandbox {
 #[test]
 fn a_budget_is_met_by_what_is_measured() {
     let sandbox = sandbox();
-    for budget in [24_000_000u64, 12_000_000, 3_000_000] {
-        let told = sandbox.succeed(&format!("compile cnn.onnx --batch 256 --optimizer sgd --memory {budget}"));
+    for budget in [24_000_000u64, 12_000_000, 6_000_000] {
+        let told = sandbox.succeed(&format!("compile cnn.onnx --batch 2048 --optimizer sgd --memory {budget}"));
         assert!(told.contains(&format!("of {budget} bytes are planned")), "{told}");
         let data = "--data x.npy --targets y.npy --preset unit --threads 1";
         let lines = sandbox.succeed(&format!("train cnn.trainer {data} --steps 2 --json"));
@@ -31,9 +31,9 @@ fn a_budget_is_met_by_what_is_measured() {
 #[test]
 fn what_was_chosen_is_told() {
     let sandbox = sandbox();
-    sandbox.succeed("compile cnn.onnx --batch 256 --optimizer sgd --memory 12MB");
+    sandbox.succeed("compile cnn.onnx --batch 256 --optimizer sgd --memory 3MB");
     insta::assert_snapshot!(sandbox.succeed("inspect cnn.trainer --saved"));
-    assert!(sandbox.succeed("inspect cnn.trainer").contains("budget          11.4 MiB"));
+    assert!(sandbox.succeed("inspect cnn.trainer").contains("budget          2.9 MiB"));
 }
 
 #[test]
