@@ -54,7 +54,7 @@ elements!(f32 i64 i32 u8 u16 u64);
 const SCRATCH_BIT: u32 = 63;
 
 impl Arena {
-    /// Maps zeros for a program and the scratch of as many threads, each of which has at least [`SCRATCH`] bytes, and
+    /// Maps zeros for a program and the scratch of as many threads, each of which has at least [`cpu::scratch`] bytes, and
     /// touches them: memory that is not there is missed now rather than in the middle of a step.
     pub fn new(program: &Program, threads: usize) -> Result<Arena, ArenaError> {
         let scratch = program.scratch_bytes().max(cpu::scratch(program)).checked_mul(threads);

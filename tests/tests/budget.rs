@@ -98,7 +98,9 @@ fn every_budget_between_smallest_and_dense_is_met() {
         assert_eq!(*sorts.last().unwrap(), (256, 0), "{name}: {sorts:?}");
         assert!(sorts.iter().all(|&(rows, ppm)| ppm <= 900_000 || rows == 1), "{name}: {sorts:?}");
         assert!(sorts.iter().any(|&(rows, _)| rows < 256), "{name}: {sorts:?}");
-        assert!(sorts.iter().any(|&(rows, ppm)| rows == 256 && 0 < ppm), "{name}: {sorts:?}");
+        // The input of the transformer is no image, so it is kept whole, and smaller parts of the batch win before pruning.
+        let prunes = sorts.iter().any(|&(rows, ppm)| rows == 256 && 0 < ppm);
+        assert!(prunes || name == "transformer", "{name}: {sorts:?}");
     }
 }
 

@@ -45,7 +45,10 @@ fn candidates(graph: &Graph, razor: &Razor) -> Vec<Value> {
         let ty = graph.ty(*it);
         let chosen = razor.choices.get(graph.name(*it)).is_none_or(|it| *it == Choice::Rounded);
         // Half of the bytes at least, or it is not worth a rounding.
-        chosen && ty.is_f32() && 2 * rounded(ty, razor).bytes() <= ty.bytes() && tolerated(graph, *it, razor.rounds)
+        let smaller = ty.is_f32() && 2 * rounded(ty, razor).bytes() <= ty.bytes();
+        // Columns of a table may differ by orders of magnitude; pixels do not.
+        let table = graph.is_declared(*it) && ty.rank() < 4 && razor.rounds == Rounds::Spared;
+        chosen && smaller && !table && tolerated(graph, *it, razor.rounds)
     };
     graph.saves().into_iter().filter(fits).collect()
 }

@@ -26,7 +26,10 @@ pub fn fits(conv: &Conv) -> bool {
     let (margin, pitch) = margin(conv);
     conv.groups == 1
         && match taps {
-            1 => [conv.pt, conv.pl, conv.pb, conv.pr] == [0; 4],
+            1 => {
+                let row = if [conv.sh, conv.sw] == [1, 1] { 1 } else { conv.ow };
+                [conv.pt, conv.pl, conv.pb, conv.pr] == [0; 4] && row * WIDTH <= PANEL
+            }
             _ => {
                 let row = (1 + margin) * pitch * NARROW;
                 taps <= MOST * TAPS && [conv.sh, conv.sw] == [1, 1] && row <= PANEL
