@@ -1,6 +1,6 @@
 //! How pruning changes the gradients of a model on real batches.
 
-use razorc_compiler::budget::Calibration;
+use razorc_compiler::budget::{Calibration, SPARSITIES};
 use razorc_compiler::compile;
 use razorc_compiler::options::{Optimizer, OptimizerKind, Options};
 use razorc_proto::program::Program;
@@ -12,8 +12,6 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, Result};
 
-/// Fractions pruned, the columns of the table, in percent.
-const SPARSITIES: [u32; 4] = [80, 90, 95, 97];
 /// The column that the terms of the bound are for.
 const BOUND_AT: usize = 1;
 
@@ -32,7 +30,7 @@ struct Row {
     /// Elements of the weight.
     elements: usize,
     /// By sparsity, for each batch.
-    likeness: [Vec<Likeness>; 4],
+    likeness: [Vec<Likeness>; SPARSITIES.len()],
 }
 
 /// Rows of data and how they become input.

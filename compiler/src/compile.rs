@@ -130,7 +130,7 @@ pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
 /// Dynamic peak of the same trainer for one row that saves every tensor whole: the honest rival of a packed plan, as
 /// momentum can collect the gradients of such steps. An error where the model has no batch of one.
 pub fn dense_single(model: &Model, options: &Options) -> Result<u64, CompileError> {
-    let graphs = graphs(model, &Options { batch: 1, ..options.clone() })?;
+    let graphs = unpacked(model, &Options { batch: 1, ..options.clone() }, &mut |_, _| {})?;
     let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
     let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
     Ok(plan(&graphs, &graphs.dense, eval, graphs.counters[0]).dynamic_peak)

@@ -76,7 +76,7 @@ impl Trainer {
     pub fn step(&mut self, batch: &Batch<'_>, rate: f32, number: u64) -> StepStats {
         let Trainer { program, arena, cpu, .. } = self;
         let (ports, parts) = (program.train().ports(), program.parts());
-        let total = if ports.total.is_some() { weight(program, arena, batch) as f32 } else { 0.0 };
+        let total = total(program, arena, batch);
         let mut whole: Option<StepStats> = None;
         for part in 0..parts {
             fill_step(arena, ports, batch, Part { at: part, of: parts }, StepNumbers { rate, number, total });
@@ -93,7 +93,7 @@ impl Trainer {
     /// If the batch does not fit the trainer's [`Expect`].
     pub fn watch(&mut self, batch: &Batch<'_>, mut watch: impl FnMut(usize, &Instruction, &Arena)) {
         let Trainer { program, arena, cpu, .. } = self;
-        let total = weight(program, arena, batch) as f32;
+        let total = total(program, arena, batch);
         let part = Part { at: 0, of: program.parts() };
         fill_step(arena, program.train().ports(), batch, part, StepNumbers { rate: 0.0, number: 1, total });
         for (at, instruction) in program.train().instructions().iter().enumerate() {
@@ -331,6 +331,11 @@ fn fill_step(arena: &mut Arena, ports: &Ports, batch: &Batch<'_>, part: Part, st
             arena.value_mut(place)[0] = number;
         }
     }
+}
+
+/// What the port for the weight of a whole batch is filled with, if there is one.
+fn total(program: &Program, arena: &Arena, batch: &Batch<'_>) -> f32 {
+    if program.train().ports().total.is_some() { weight(program, arena, batch) as f32 } else { 0.0 }
 }
 
 /// The weight of all that counts in the loss of a batch.

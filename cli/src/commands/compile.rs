@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use razorc_compiler::budget::{self, BudgetError, Calibration};
 use razorc_compiler::options::Options;
-use razorc_compiler::{compile, dense_single};
+use razorc_compiler::{compile, dense_single, graphs, plans};
 use razorc_proto::{Model, write_trainer};
 
 use super::threads;
@@ -83,7 +83,7 @@ impl Compile {
         let (memory, options) = match self.memory {
             Some(memory) => (memory, options.clone()),
             None if calibrates => {
-                let uniform = compile(model, options)?.program.memory.unwrap_or_default().planned_peak;
+                let uniform = plans(&graphs(model, options)?).1.planned_peak;
                 (uniform, Options { micro_batch: options.rows(), ..options.clone() })
             }
             None => return Ok(None),

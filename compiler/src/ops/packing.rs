@@ -13,20 +13,12 @@ pub const OPS: &[OpDef] = &[
     OpDef::made("compress", &["topk"], compress),
     // Zeros where nothing was kept.
     OpDef::made("decompress", &["hat"], |operands, _| {
-        arity(operands, 1, 1)?;
-        match &operands[0] {
-            Type::TopK { dims, .. } => Ok(vec![Type::f32(dims)]),
-            other => fail(format!("needs a packed operand, not {other}")),
-        }
+        expanded(operands, "packed", |it| matches!(it, Type::TopK { .. }))
     }),
     // The nearest of the levels of its block for each element; with a seed one of the two beside it, at random.
     OpDef::made("quantize", &["quant"], quantize),
     OpDef::made("dequantize", &["hat"], |operands, _| {
-        arity(operands, 1, 1)?;
-        match &operands[0] {
-            Type::Quant { dims, .. } => Ok(vec![Type::f32(dims)]),
-            other => fail(format!("needs a rounded operand, not {other}")),
-        }
+        expanded(operands, "rounded", |it| matches!(it, Type::Quant { .. }))
     }),
     // The published rule: everything at or above a threshold, so ties are all kept. Nothing is packed.
     OpDef::made("mask_topk", &["hat"], same),
@@ -88,6 +80,15 @@ fn compress(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     let form = attrs.word("form").unwrap_or(IndexForm::Bitmap.word());
     let Some(form) = IndexForm::from_word(form) else { return fail("the form must be bitmap or gaps") };
     Ok(vec![Type::TopK { dims, samples, keep, values, form }])
+}
+
+/// The dense tensor that an operand of this form is a copy of.
+fn expanded(operands: &[Type], form: &str, has_form: fn(&Type) -> bool) -> Result<Vec<Type>, ShapeError> {
+    arity(operands, 1, 1)?;
+    match &operands[0] {
+        it if has_form(it) => Ok(vec![Type::f32(it.dims())]),
+        other => fail(format!("needs a {form} operand, not {other}")),
+    }
 }
 
 fn quantize(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {

@@ -149,11 +149,9 @@ pub fn added(
     count: usize,
     made: impl Fn(&[Type]) -> Result<Vec<Type>, ShapeError>,
 ) -> Result<Vec<Type>, ShapeError> {
-    arity(operands, count, count + 1)?;
-    let (operands, onto) = operands.split_at(count);
-    let made = made(operands)?;
+    let (made, onto) = made_onto(operands, count, made)?;
     match onto {
-        [onto] if *onto != made[0] => fail(format!("{onto} cannot be added to {}", made[0])),
+        Some(onto) if *onto != made[0] => fail(format!("{onto} cannot be added to {}", made[0])),
         _ => Ok(made),
     }
 }
@@ -165,12 +163,20 @@ pub fn sum(
     count: usize,
     made: impl Fn(&[Type]) -> Result<Vec<Type>, ShapeError>,
 ) -> Result<Vec<Type>, ShapeError> {
+    match made_onto(operands, count, made)? {
+        (made, None) => Ok(made),
+        (made, Some(onto)) if made == [onto.clone()] => Ok(vec![]),
+        (made, Some(onto)) => fail(format!("{onto} cannot take in what is {}", made[0])),
+    }
+}
+
+/// What `made` tells from the first `count` operands, and the one behind them, if there is one.
+fn made_onto(
+    operands: &[Type],
+    count: usize,
+    made: impl Fn(&[Type]) -> Result<Vec<Type>, ShapeError>,
+) -> Result<(Vec<Type>, Option<&Type>), ShapeError> {
     arity(operands, count, count + 1)?;
     let (operands, onto) = operands.split_at(count);
-    let made = made(operands)?;
-    match onto {
-        [] => Ok(made),
-        _ if made == onto => Ok(vec![]),
-        _ => fail(format!("{} cannot take in what is {}", onto[0], made[0])),
-    }
+    Ok((made(operands)?, onto.first()))
 }

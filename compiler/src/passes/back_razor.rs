@@ -305,7 +305,6 @@ pub(crate) fn packed(graph: &Graph, saved: Value, sparsity: Sparsity, razor: &Ra
 }
 
 fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64, seed: u64) {
-    let Some(first) = first_backward(graph, saved) else { return };
     let Type::TopK { keep, form, values, .. } = packed(graph, saved, sparsity, razor, batch) else { return };
     let name = graph.name(saved).to_string();
     let mut attrs = Attrs::new()
@@ -320,12 +319,38 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
         attrs = attrs.with("seed", step::seed_of(&name, seed));
         operands.push(step::scalar_step(graph));
     }
+    let copy = Copy { op: "compress", suffix: "topk", back: "decompress" };
+    save_copy(graph, &operands, copy, attrs, |graph, it| reads_estimate(graph, it, saved, razor));
+}
+
+/// How a tensor is saved in another form.
+pub(super) struct Copy {
+    /// The op that makes the form.
+    pub op: &'static str,
+    /// What its result is called by, behind the tensor's name.
+    pub suffix: &'static str,
+    /// The op that makes a dense tensor of it again.
+    pub back: &'static str,
+}
+
+/// Saves operand 0 in another form, made before its last reader of the forward phase; those readers that `which` says
+/// read what is made of it directly before the first reader of the backward phase.
+pub(super) fn save_copy(
+    graph: &mut Graph,
+    operands: &[Value],
+    copy: Copy,
+    attrs: Attrs,
+    which: impl Fn(&Graph, NodeId) -> bool,
+) {
+    let saved = operands[0];
+    let Some(first) = first_backward(graph, saved) else { return };
+    let name = graph.name(saved).to_string();
     let last = last_forward(graph, saved);
-    let copy = append(graph, Phase::Forward, "compress", &operands, attrs, &format!("{name}.topk"));
-    settle(graph, copy.node, saved, last);
-    let hat = append(graph, Phase::Backward, "decompress", &[copy], Attrs::new(), &format!("{name}.hat"));
+    let made = append(graph, Phase::Forward, copy.op, operands, attrs, &format!("{name}.{}", copy.suffix));
+    settle(graph, made.node, saved, last);
+    let hat = append(graph, Phase::Backward, copy.back, &[made], Attrs::new(), &format!("{name}.hat"));
     graph.move_before(hat.node, first);
-    graph.redirect(saved, hat, |graph, it| reads_estimate(graph, it, saved, razor));
+    graph.redirect(saved, hat, which);
 }
 
 /// By the published rule nothing is packed.

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::back_razor::readers;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Estimate, Lower};
 use crate::options::{Razor, Sparsity};
@@ -81,10 +82,8 @@ fn chain(graph: &Graph, reader: NodeId) -> Option<Chain> {
 
 /// Whether the backward phase reads a value, views seen through, for this one node.
 fn read_by(graph: &Graph, value: Value, reader: NodeId) -> bool {
-    graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Backward).all(|(it, _)| {
-        let view = Value { node: it, result: 0 };
-        it == reader || graph.node(it).op.lower == Lower::View && read_by(graph, view, reader)
-    })
+    let mut readers = readers(graph, value, Phase::Backward).into_iter();
+    readers.all(|(it, _)| it == reader || graph.node(it).op.lower == Lower::View)
 }
 
 fn compute_again(graph: &mut Graph, chain: &Chain) {

@@ -7,10 +7,10 @@
 //! Where nothing is pruned the pass can round every activation instead: to 8 bits (Mesa), or to 2 bits at random, so that
 //! the mean is right (ActNN, ICML 2021). Masks, indices and statistics stay as they are, and so does what is tiny.
 
-use super::back_razor::{Decision, Saved, last_forward, settle};
+use super::back_razor::{Copy, Decision, Saved, readers, save_copy};
 use crate::attrs::Attrs;
-use crate::graph::{Graph, NodeId, Phase, Value};
-use crate::ops::{self, Estimate, Lower};
+use crate::graph::{Graph, Phase, Value};
+use crate::ops::{Estimate, Lower};
 use crate::options::{Choice, Razor, Rounds, Sparsity};
 use crate::step;
 use crate::types::Type;
@@ -61,9 +61,8 @@ pub(crate) fn rounded(ty: &Type, razor: &Razor) -> Type {
 /// Whether every backward reader allows rounding, views looked through. Statistics, which come beside an op's first
 /// result, have readers that do not.
 fn tolerated(graph: &Graph, value: Value, rounds: Rounds) -> bool {
-    let readers = graph.readers(value).into_iter().filter(|it| graph.node(it.0).phase == Phase::Backward);
-    readers.into_iter().all(|(reader, slot)| match graph.node(reader).op {
-        op if op.lower == Lower::View => tolerated(graph, Value { node: reader, result: 0 }, rounds),
+    readers(graph, value, Phase::Backward).into_iter().all(|(reader, slot)| match graph.node(reader).op {
+        op if op.lower == Lower::View => true,
         op => match (op.estimate(slot), rounds) {
             (None, _) => false,
             (Some(Estimate::Safe | Estimate::Rounded), _) => true,
@@ -74,11 +73,6 @@ fn tolerated(graph: &Graph, value: Value, rounds: Rounds) -> bool {
 
 fn round(graph: &mut Graph, saved: Value, razor: &Razor, seed: u64) {
     let name = graph.name(saved).to_string();
-    let is_backward = |graph: &Graph, it: NodeId| graph.node(it).phase == Phase::Backward;
-    let Some(first) = graph.readers(saved).into_iter().map(|it| it.0).find(|it| is_backward(graph, *it)) else {
-        return;
-    };
-    let last = last_forward(graph, saved);
     let bits = razor.rounded_bits;
     let mut attrs = Attrs::new().with("bits", bits as i64).with("block", block(bits) as i64);
     let mut operands = vec![saved];
@@ -86,15 +80,6 @@ fn round(graph: &mut Graph, saved: Value, razor: &Razor, seed: u64) {
         attrs = attrs.with("seed", step::seed_of(&name, seed));
         operands.push(step::scalar_step(graph));
     }
-    let copy = append(graph, Phase::Forward, "quantize", &operands, attrs, &format!("{name}.quant"));
-    settle(graph, copy.node, saved, last);
-    let hat = append(graph, Phase::Backward, "dequantize", &[copy], Attrs::new(), &format!("{name}.hat"));
-    graph.move_before(hat.node, first);
-    graph.redirect(saved, hat, |graph, it| is_backward(graph, it) && it != hat.node);
-}
-
-fn append(graph: &mut Graph, phase: Phase, op: &str, operands: &[Value], attrs: Attrs, name: &str) -> Value {
-    let node =
-        graph.add(phase, ops::get(op), operands, attrs, name).unwrap_or_else(|e| panic!("{op} makes {name}: {e}"));
-    Value { node, result: 0 }
+    let copy = Copy { op: "quantize", suffix: "quant", back: "dequantize" };
+    save_copy(graph, &operands, copy, attrs, |graph, it| graph.node(it).phase == Phase::Backward);
 }
