@@ -9,6 +9,9 @@ mod quickstart;
 mod train;
 
 use clap::Subcommand;
+use razorc_compiler::options::Options;
+use razorc_compiler::{Compiled, compile, dense_single};
+use razorc_proto::Model;
 
 use crate::failure::Result;
 
@@ -36,6 +39,15 @@ impl Command {
             Command::Quickstart(it) => it.run(),
         }
     }
+}
+
+/// What a model becomes, with what a dense trainer would take for one row noted beside its plan.
+fn compiled(model: &Model, options: &Options) -> Result<Compiled> {
+    let mut compiled = compile(model, options)?;
+    if let Some(memory) = &mut compiled.program.memory {
+        memory.dense_single = dense_single(model, options).ok();
+    }
+    Ok(compiled)
 }
 
 /// Threads that a command computes on, unless told otherwise: one for each processor.

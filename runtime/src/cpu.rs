@@ -46,6 +46,7 @@ pub mod sparse;
 pub mod state;
 pub mod topk;
 pub mod unary;
+mod vectors;
 pub mod volume;
 pub mod wide;
 pub mod window;

@@ -9,6 +9,8 @@ use std::thread;
 use razorc_compiler::options::Options;
 use razorc_compiler::{Compiled, compile};
 use razorc_proto::{Model, TrainerFile, write_trainer};
+use razorc_runtime::data::{Dataset, Expect};
+use razorc_runtime::rng::Rng;
 
 pub mod programs;
 
@@ -24,6 +26,20 @@ pub fn written(compiled: &Compiled) -> TrainerFile {
     let blobs: Vec<_> = compiled.blobs.iter().map(|it| it.as_deref()).collect();
     write_trainer(&path, &compiled.program, &blobs).unwrap();
     TrainerFile::open(&path).unwrap()
+}
+
+/// Images of noise for a trainer of small ones, brighter in every other stripe by class.
+pub fn noise(expect: &Expect, rows: usize) -> Dataset {
+    let mut rng = Rng::keyed(&[1]);
+    let classes: Vec<i64> = (0..rows).map(|row| row as i64 % 2).collect();
+    let mut x = Vec::new();
+    for class in &classes {
+        for pixel in 0..768 {
+            let bright = i64::from(pixel / 128 % 2 == 1) == *class;
+            x.push(rng.below(100) as f32 / 100.0 + if bright { 1.0 } else { 0.0 });
+        }
+    }
+    Dataset::from_memory("noise", &[3, 16, 16], &x, &classes, expect).unwrap()
 }
 
 /// A file or folder of the shared models, data and goldens that lie beside the project; none, said loudly, where it is

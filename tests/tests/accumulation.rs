@@ -9,29 +9,15 @@ use razorc_fixtures::{Builder, cnn, mobile};
 use razorc_proto::onnx::tensor_proto::DataType;
 use razorc_proto::program::Preprocess;
 use razorc_proto::{Model, TrainerFile};
-use razorc_runtime::data::{Batch, Column, Dataset, Expect, Loader, Order, Targets, Transform};
+use razorc_runtime::data::{Batch, Column, Expect, Loader, Order, Targets, Transform};
 use razorc_runtime::metrics::StepStats;
 use razorc_runtime::rng::Rng;
 use razorc_runtime::trainer::Trainer;
-use razorc_tests::{trainer, written};
-
-/// Images of noise, brighter at the top or at the bottom by class.
-fn data(file: &TrainerFile, rows: usize) -> Dataset {
-    let mut rng = Rng::keyed(&[1]);
-    let classes: Vec<i64> = (0..rows).map(|row| row as i64 % 2).collect();
-    let mut x = Vec::new();
-    for class in &classes {
-        for pixel in 0..768 {
-            let bright = i64::from(pixel / 128 % 2 == 1) == *class;
-            x.push(rng.below(100) as f32 / 100.0 + if bright { 1.0 } else { 0.0 });
-        }
-    }
-    Dataset::from_memory("noise", &[3, 16, 16], &x, &classes, &Expect::of(file.program()).unwrap()).unwrap()
-}
+use razorc_tests::{noise, trainer, written};
 
 /// A trainer after some steps, and the loss of each of them.
 fn steps(file: TrainerFile, count: usize, threads: usize) -> (Trainer, Vec<f32>) {
-    let data = data(&file, 24);
+    let data = noise(&Expect::of(file.program()).unwrap(), 24);
     let batch = file.program().task.as_ref().unwrap().batch as usize;
     let mut trainer = Trainer::load(file, threads).unwrap();
     let transform = Transform::from(&Preprocess::default());

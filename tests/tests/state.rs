@@ -6,11 +6,10 @@ use razorc_compiler::{compile, graphs, plans};
 use razorc_fixtures::{cnn, mlp};
 use razorc_proto::program::{self as proto, Memory, Preprocess, Progress, Role, attr};
 use razorc_proto::{Model, TrainerFile};
-use razorc_runtime::data::{Dataset, Expect, Loader, Order, Transform};
+use razorc_runtime::data::{Expect, Loader, Order, Transform};
 use razorc_runtime::program::Program;
-use razorc_runtime::rng::Rng;
 use razorc_runtime::trainer::Trainer;
-use razorc_tests::trainer;
+use razorc_tests::{noise, trainer};
 
 const KINDS: [OptimizerKind; 3] = [OptimizerKind::Sgd, OptimizerKind::Adam, OptimizerKind::AdamW];
 
@@ -21,14 +20,7 @@ fn options(kind: OptimizerKind, state: DType) -> Options {
 
 /// Takes the steps of these numbers on images of noise, brighter at the top or at the bottom by class.
 fn steps(trainer: &mut Trainer, expect: &Expect, rate: f32, numbers: std::ops::RangeInclusive<u64>) -> Vec<f32> {
-    let mut rng = Rng::keyed(&[1]);
-    let classes: Vec<i64> = (0..24).map(|row| row % 2).collect();
-    let mut x = vec![];
-    for class in &classes {
-        let bright = |pixel: usize| f32::from(u8::from((pixel / 128 % 2 == 1) == (*class == 1)));
-        x.extend((0..768).map(|pixel| rng.below(100) as f32 / 100.0 + bright(pixel)));
-    }
-    let data = Dataset::from_memory("noise", &[3, 16, 16], &x, &classes, expect).unwrap();
+    let data = noise(expect, 24);
     let transform = Transform::from(&Preprocess::default());
     let batch = trainer.batch();
     let step = |number: u64| {

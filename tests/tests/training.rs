@@ -7,29 +7,14 @@ use razorc_compiler::options::{BatchNorm, Options};
 use razorc_fixtures::{cnn, mobile};
 use razorc_proto::program::Preprocess;
 use razorc_proto::{Model, TrainerFile};
-use razorc_runtime::data::{Dataset, Expect, Transform};
-use razorc_runtime::rng::Rng;
+use razorc_runtime::data::{Expect, Transform};
 use razorc_runtime::schedule::Decay;
 use razorc_runtime::train::{LAST, Length, Observer, Outcome, Run, Settings, StepReport, TrainError, train};
 use razorc_runtime::trainer::Trainer;
-use razorc_tests::trainer;
+use razorc_tests::{noise, trainer};
 use tempfile::TempDir;
 
 const ROWS: usize = 37;
-
-/// Images of noise, brighter at the top or at the bottom by class.
-fn data(file: &TrainerFile) -> Dataset {
-    let mut rng = Rng::keyed(&[1]);
-    let classes: Vec<i64> = (0..ROWS).map(|row| row as i64 % 2).collect();
-    let mut x = Vec::new();
-    for class in &classes {
-        for pixel in 0..768 {
-            let bright = i64::from(pixel / 128 % 2 == 1) == *class;
-            x.push(rng.below(100) as f32 / 100.0 + if bright { 1.0 } else { 0.0 });
-        }
-    }
-    Dataset::from_memory("noise", &[3, 16, 16], &x, &classes, &Expect::of(file.program()).unwrap()).unwrap()
-}
 
 fn settings(folder: Option<&Path>) -> Settings {
     Settings {
@@ -56,7 +41,7 @@ fn residents(trainer: &Trainer) -> Vec<(String, Vec<u8>)> {
 }
 
 fn run(file: TrainerFile, threads: usize, settings: &Settings, stop_after: u64) -> (Trainer, Outcome) {
-    let data = data(&file);
+    let data = noise(&Expect::of(file.program()).unwrap(), ROWS);
     let stop = AtomicBool::new(false);
     let mut stopper = Stopper { after: stop_after, stop: &stop };
     train(Run { file, data: &data, validation: Some(&data), settings, threads }, &mut stopper, &stop).unwrap()
@@ -116,7 +101,7 @@ fn a_run_is_only_resumed_with_its_own_settings() {
     let file = compiled(&cnn());
     let folder = TempDir::new().unwrap();
     run(file.clone(), 2, &settings(Some(folder.path())), 5);
-    let data = data(&file);
+    let data = noise(&Expect::of(file.program()).unwrap(), ROWS);
     let attempt = |settings: &Settings| {
         let file = TrainerFile::open(folder.path().join(LAST)).unwrap();
         let run = Run { file, data: &data, validation: None, settings, threads: 1 };

@@ -3,10 +3,10 @@ use std::path::PathBuf;
 use clap::Args;
 use razorc_compiler::budget::{self, BudgetError, Calibration};
 use razorc_compiler::options::Options;
-use razorc_compiler::{compile, dense_single, graphs, plans};
+use razorc_compiler::{compile, graphs, plans};
 use razorc_proto::{Model, write_trainer};
 
-use super::threads;
+use super::{compiled, threads};
 use crate::failure::Result;
 use crate::fidelity::{self, Batches};
 use crate::options::{CompileOptions, DataOptions};
@@ -51,13 +51,10 @@ impl Compile {
             Some(fitted) => (fitted, "as chosen".to_string()),
             None => (options, self.options.method_label()),
         };
-        let packed = compile(&model, &options)?;
+        let packed = compiled(&model, &options)?;
         let mut program = packed.program;
         if let Some(origin) = &mut program.origin {
             origin.file = self.model.display().to_string();
-        }
-        if let Some(memory) = &mut program.memory {
-            memory.dense_single = dense_single(&model, &options).ok();
         }
         program.budget = self.memory.unwrap_or(0);
         let blobs: Vec<_> = packed.blobs.iter().map(|blob| blob.as_deref()).collect();

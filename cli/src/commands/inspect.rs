@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use razorc_compiler::{compile, dense_single, graphs, text_after};
+use razorc_compiler::{compile, graphs, text_after};
 use razorc_proto::program::task::Kind;
 use razorc_proto::program::{Program, Role};
 use razorc_proto::{Model, TrainerError, TrainerFile, replace};
 
-use super::threads;
+use super::{compiled, threads};
 use crate::failure::{Failure, Result};
 use crate::fidelity::{self, Batches};
 use crate::options::{CompileOptions, DataOptions};
@@ -128,11 +128,7 @@ impl Inspect {
             Ok(file) => Ok(file.program().clone()),
             Err(TrainerError::NotATrainer { .. }) => {
                 let (model, options) = (Model::open(&self.file)?, self.options.parse()?);
-                let mut program = compile(&model, &options)?.program;
-                if let Some(memory) = &mut program.memory {
-                    memory.dense_single = dense_single(&model, &options).ok();
-                }
-                Ok(program)
+                Ok(compiled(&model, &options)?.program)
             }
             Err(error) => Err(error.into()),
         }

@@ -1,6 +1,6 @@
 //! Which function runs which kernel, on which operands and results.
 
-use super::pack::reader::Packed;
+use super::pack::Packed;
 use super::quant::Rounded;
 use super::{
     activation, attention, binary, broadcast, conv, cross_entropy, dropout, elementwise, fold, index, layout, linear,

@@ -3,7 +3,7 @@
 mod bitmap;
 mod gaps;
 mod portable;
-pub mod reader;
+mod reader;
 mod stage;
 #[cfg(test)]
 mod tests;

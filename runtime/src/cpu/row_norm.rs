@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::chunks::{chunk, each, rows_per_chunk};
 use super::math::sum_by;
-use super::pack::reader::Packed;
+use super::pack::Packed;
 use super::quant::Rounded;
 use super::wide::wide;
 use crate::arena::Reusable;
@@ -156,40 +156,25 @@ impl<'a> Grad<'a> {
         match self.source {
             Source::Input { x, mean } => {
                 let (mean, rstd) = (if mean.is_empty() { 0.0 } else { mean[row] }, self.rstd[row]);
-                out.iter_mut().zip(&x[at]).for_each(|(out, &x)| *out = (x - mean) * rstd);
+                return out.iter_mut().zip(&x[at]).for_each(|(out, &x)| *out = (x - mean) * rstd);
             }
-            Source::Pruned(_) | Source::Rounded(_) => {
-                match self.source {
-                    Source::Pruned(y) => {
-                        let n = y.layout().n;
-                        let sample = at.start / n;
-                        y.decode(sample, at.start - sample * n..at.end - sample * n, out);
-                    }
-                    Source::Rounded(y) => y.decode(0, at, out),
-                    _ => unreachable!("the arm says which"),
-                }
-                if self.affine.scale.is_empty() {
-                    return;
-                }
-                let bias = |it: usize| self.affine.bias.get(it).copied().unwrap_or(0.0);
-                for (out, (column, &scale)) in out.iter_mut().zip(columns.clone().zip(&self.affine.scale[columns])) {
-                    *out = from_output(*out, scale, bias(column));
-                }
+            Source::Output(y) => out.copy_from_slice(&y[at]),
+            Source::Pruned(y) => {
+                let n = y.layout().n;
+                let sample = at.start / n;
+                y.decode(sample, at.start - sample * n..at.end - sample * n, out);
             }
-            Source::Output(y) if self.affine.scale.is_empty() => out.copy_from_slice(&y[at]),
-            Source::Output(y) => {
-                let (y, scale) = (&y[at], &self.affine.scale[columns.clone()]);
-                match self.affine.bias {
-                    [] => out.iter_mut().zip(y.iter().zip(scale)).for_each(|(out, (&y, &scale))| {
-                        *out = from_output(y, scale, 0.0);
-                    }),
-                    bias => {
-                        for (out, (&y, (&scale, &bias))) in
-                            out.iter_mut().zip(y.iter().zip(scale.iter().zip(&bias[columns])))
-                        {
-                            *out = from_output(y, scale, bias);
-                        }
-                    }
+            Source::Rounded(y) => y.decode(0, at, out),
+        }
+        if self.affine.scale.is_empty() {
+            return;
+        }
+        let scale = &self.affine.scale[columns.clone()];
+        match self.affine.bias {
+            [] => out.iter_mut().zip(scale).for_each(|(out, &scale)| *out = from_output(*out, scale, 0.0)),
+            bias => {
+                for (out, (&scale, &bias)) in out.iter_mut().zip(scale.iter().zip(&bias[columns])) {
+                    *out = from_output(*out, scale, bias);
                 }
             }
         }

@@ -11,7 +11,7 @@ mod lanes;
 pub mod linear;
 mod lists;
 
-use super::pack::reader::Packed;
+use super::pack::Packed;
 use super::quant::Rounded;
 
 pub use lanes::WIDTH;

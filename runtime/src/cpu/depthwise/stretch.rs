@@ -73,7 +73,7 @@ struct Vectors {
 }
 
 macro_rules! loops {
-    ([$($feature:literal)?], $lanes:expr, $zero:expr, $load:expr, $splat:expr, $fma:expr, $store:expr) => {{
+    ([$($feature:literal)?], $lanes:expr, $zero:expr, $load:expr, $splat:expr, $fma:expr, $add:expr, $store:expr) => {{
         $(#[target_feature(enable = $feature)])?
         #[allow(clippy::undocumented_unsafe_blocks, unused_unsafe, reason = "bounds are those of the callers")]
         unsafe fn add<const N: usize>(
@@ -133,24 +133,10 @@ impl Vectors {
     fn get() -> &'static Vectors {
         use std::arch::x86_64::*;
 
-        static WIDE: Vectors = loops!(
-            ["avx512f"],
-            16,
-            _mm512_setzero_ps(),
-            _mm512_loadu_ps,
-            _mm512_set1_ps,
-            _mm512_fmadd_ps,
-            _mm512_storeu_ps
-        );
-        static HALF: Vectors = loops!(
-            ["avx2,fma"],
-            8,
-            _mm256_setzero_ps(),
-            _mm256_loadu_ps,
-            _mm256_set1_ps,
-            _mm256_fmadd_ps,
-            _mm256_storeu_ps
-        );
+        use crate::cpu::vectors::{with_avx2, with_avx512};
+
+        static WIDE: Vectors = with_avx512!(loops!());
+        static HALF: Vectors = with_avx2!(loops!());
         match () {
             () if is_x86_feature_detected!("avx512f") => &WIDE,
             () if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") => &HALF,
@@ -165,8 +151,9 @@ impl Vectors {
 
     fn portable() -> &'static Vectors {
         use crate::cpu::gemm::four::*;
+        use crate::cpu::vectors::with_four;
 
-        static FOUR: Vectors = loops!([], 4, [0.0; 4], load, splat, fma, store);
+        static FOUR: Vectors = with_four!(loops!());
         &FOUR
     }
 }

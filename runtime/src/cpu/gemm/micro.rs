@@ -93,28 +93,10 @@ macro_rules! micro {
 fn best() -> Micro {
     use std::arch::x86_64::*;
 
-    micro!(
-        avx512,
-        ["avx512f"],
-        16,
-        _mm512_setzero_ps(),
-        _mm512_loadu_ps,
-        _mm512_set1_ps,
-        _mm512_fmadd_ps,
-        _mm512_add_ps,
-        _mm512_storeu_ps
-    );
-    micro!(
-        avx2,
-        ["avx2,fma"],
-        8,
-        _mm256_setzero_ps(),
-        _mm256_loadu_ps,
-        _mm256_set1_ps,
-        _mm256_fmadd_ps,
-        _mm256_add_ps,
-        _mm256_storeu_ps
-    );
+    use crate::cpu::vectors::{with_avx2, with_avx512};
+
+    with_avx512!(micro!(avx512,));
+    with_avx2!(micro!(avx2,));
 
     if is_x86_feature_detected!("avx512f") {
         Micro { mr: 8, nr: 48, runs: &[avx512::<8, 48, 1>, avx512::<8, 48, 2>, avx512::<8, 48, 3>] }
@@ -134,7 +116,8 @@ fn portable() -> Micro {
     const MR: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
 
     use super::four::*;
+    use crate::cpu::vectors::with_four;
 
-    micro!(four_lanes, [], 4, [0.0; 4], load, splat, fma, sum, store);
+    with_four!(micro!(four_lanes,));
     Micro { mr: MR, nr: 12, runs: &[four_lanes::<MR, 12, 1>, four_lanes::<MR, 12, 2>, four_lanes::<MR, 12, 3>] }
 }

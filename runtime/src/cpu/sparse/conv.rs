@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::Sparse;
 use super::lanes::{self, NARROW, TAPS, WIDTH};
-use super::lists::{Lists, Planes, Room};
+use super::lists::{Lists, Planes, Room, in_turns};
 use crate::cpu::gemm::transpose::{LINES, interleave};
 use crate::kernels::conv::Conv;
 use crate::pool::{Disjoint, Team};
@@ -73,43 +73,29 @@ pub fn weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Sparse,
     let len = (team.scratch_len() - own.next_multiple_of(16)) / 32 * 32;
     let rooms = Room::pair(len, lists);
 
-    let next = |(sample, start): (usize, usize)| {
+    let (mut sample, mut start) = (0, 0);
+    let next = || {
         let mut channels = start..(start + most_channels).min(conv.c);
+        if sample == conv.n {
+            return None;
+        }
         while 1 < channels.len() && rooms[0].most < kept.count(sample, planes.elements(channels.clone())) {
             channels.end = start + channels.len().div_ceil(2);
         }
-        let after = if channels.end == conv.c { (sample + 1, 0) } else { (sample, channels.end) };
-        (Unit { sample, channels }, after)
+        let unit = Unit { sample, channels };
+        (sample, start) = if unit.channels.end == conv.c { (sample + 1, 0) } else { (sample, unit.channels.end) };
+        Some(unit)
+    };
+    // SAFETY: nobody else uses the room.
+    let sort = |unit: &Unit, room: &Room, shared: &Disjoint<'_, f32>| unsafe {
+        planes.sort(kept, unit.sample, unit.channels.clone(), room, shared);
     };
     let dw = Disjoint::new(dw);
-    let panels = conv.o.div_ceil(width);
-    let (mut unit, mut after) = next((0, 0));
-    team.run_shared(len, 1, |_, _, shared| {
-        // SAFETY: the only task.
-        unsafe { planes.sort(kept, unit.sample, unit.channels.clone(), &rooms[0], shared) };
+    in_turns(team, (len, rooms), conv.o.div_ceil(width), next, sort, |panel, unit, lists, scratch| {
+        let outputs = panel * width..((panel + 1) * width).min(conv.o);
+        let panel = Panel { conv, planes, outputs, width, margin, pitch, sums };
+        panel.multiply(dy, unit, lists, scratch, &dw);
     });
-    for idx in 0.. {
-        let following = (after.0 < conv.n).then(|| next(after));
-        // The first task sorts what the next round multiplies.
-        team.run_shared(len, 1 + panels, |task, scratch, shared| match (task, &following) {
-            (0, None) => {}
-            (0, Some((it, _))) => {
-                // SAFETY: this room is only this task's.
-                unsafe { planes.sort(kept, it.sample, it.channels.clone(), &rooms[(idx + 1) % 2], shared) };
-            }
-            _ => {
-                // SAFETY: these lists were sorted in the round before.
-                let lists = unsafe { Lists::of(&rooms[idx % 2], shared) };
-                let outputs = (task - 1) * width..(task * width).min(conv.o);
-                let at = Panel { conv, planes, outputs, width, margin, pitch };
-                at.multiply(dy, &unit, lists, scratch, &dw);
-            }
-        });
-        match following {
-            Some(it) => (unit, after) = it,
-            None => return,
-        }
-    }
 }
 
 /// Some channels of a sample, whose kept elements are sorted at a time.
@@ -126,6 +112,8 @@ struct Panel<'a> {
     width: usize,
     margin: usize,
     pitch: usize,
+    /// Elements of a channel's sums.
+    sums: usize,
 }
 
 impl Panel<'_> {
@@ -134,14 +122,12 @@ impl Panel<'_> {
         let taps = conv.kh * conv.kw;
         let loops = lanes::best();
         let offsets = self.offsets();
-        let per_channel = offsets.chunks().count() * TAPS * width;
-        let per_channel = if taps == 1 { width } else { per_channel };
         let (panel, scratch) = scratch.split_at_mut((self.planes.block + self.margin) * self.pitch * width);
-        let sums = &mut scratch[..unit.channels.len() * per_channel];
+        let sums = &mut scratch[..unit.channels.len() * self.sums];
         sums.fill(0.0);
         for block in 0..blocks {
             self.fill(dy, unit.sample, block, panel);
-            for (channel, sums) in sums.chunks_exact_mut(per_channel).enumerate() {
+            for (channel, sums) in sums.chunks_exact_mut(self.sums).enumerate() {
                 let list = lists.list(channel * blocks + block);
                 if list.is_empty() {
                     continue;
@@ -157,7 +143,7 @@ impl Panel<'_> {
                 }
             }
         }
-        self.store(unit, sums, per_channel, dw);
+        self.store(unit, sums, dw);
     }
 
     /// Where each tap's cotangents are, from an element's own place on; the first tap again until the chunk is full.
@@ -204,7 +190,7 @@ impl Panel<'_> {
     }
 
     /// Adds the sums of all channels to dw.
-    fn store(&self, unit: &Unit, sums: &[f32], per_channel: usize, dw: &Disjoint<'_, f32>) {
+    fn store(&self, unit: &Unit, sums: &[f32], dw: &Disjoint<'_, f32>) {
         let (conv, width) = (self.conv, self.width);
         let taps = conv.kh * conv.kw;
         let (row, first) = (conv.c * taps, unit.channels.start * taps);
@@ -213,7 +199,7 @@ impl Panel<'_> {
         for start in (0..count).step_by(LINES) {
             let together = LINES.min(count - start);
             let line = |it: usize| match start + it {
-                it if it < count => &sums[it / taps * per_channel + it % taps * width..][..width],
+                it if it < count => &sums[it / taps * self.sums + it % taps * width..][..width],
                 _ => &NONE[..width],
             };
             let lines: [&[f32]; LINES] = std::array::from_fn(line);

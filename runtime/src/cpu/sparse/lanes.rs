@@ -124,30 +124,10 @@ macro_rules! lanes {
 fn choose() -> Loops {
     use std::arch::x86_64::*;
 
-    lanes!(
-        avx512,
-        avx512_taps,
-        ["avx512f"],
-        16,
-        _mm512_setzero_ps(),
-        _mm512_loadu_ps,
-        _mm512_set1_ps,
-        _mm512_fmadd_ps,
-        _mm512_add_ps,
-        _mm512_storeu_ps
-    );
-    lanes!(
-        avx2,
-        avx2_taps,
-        ["avx2,fma"],
-        8,
-        _mm256_setzero_ps(),
-        _mm256_loadu_ps,
-        _mm256_set1_ps,
-        _mm256_fmadd_ps,
-        _mm256_add_ps,
-        _mm256_storeu_ps
-    );
+    use crate::cpu::vectors::{with_avx2, with_avx512};
+
+    with_avx512!(lanes!(avx512, avx512_taps,));
+    with_avx2!(lanes!(avx2, avx2_taps,));
 
     if is_x86_feature_detected!("avx512f") {
         Loops { run: avx512, run_taps: avx512_taps }
@@ -165,7 +145,8 @@ fn choose() -> Loops {
 
 fn portable() -> Loops {
     use crate::cpu::gemm::four::*;
+    use crate::cpu::vectors::with_four;
 
-    lanes!(four_lanes, four_lanes_taps, [], 4, [0.0; 4], load, splat, fma, sum, store);
+    with_four!(lanes!(four_lanes, four_lanes_taps,));
     Loops { run: four_lanes, run_taps: four_lanes_taps }
 }

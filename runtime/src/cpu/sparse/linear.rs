@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::lists::{Lists, Room, Rows};
+use super::lists::{Lists, Room, Rows, in_turns};
 use super::{Sparse, WIDTH, lanes};
 use crate::cpu::gemm::matrix::copy;
 use crate::cpu::gemm::transpose::{LINES, interleave};
@@ -27,39 +27,24 @@ pub fn weight_grad(team: &Team<'_>, sizes: &Linear, dy: &[f32], kept: &impl Spar
     let all = Rows { columns: k, per_sample: kept.elements() / k };
     let len = (team.scratch_len() - 2 * ROWS * WIDTH) / 32 * 32;
     let rooms = Room::pair(len, k);
-    let next = |start: usize| {
+    let mut start = 0;
+    let next = || {
         let mut unit = start..(start + ROWS).min(rows);
         while 1 < unit.len() && rooms[0].most < all.count(kept, unit.clone()) {
             unit.end = start + unit.len().div_ceil(2);
         }
-        unit
+        start = unit.end;
+        (!unit.is_empty()).then_some(unit)
+    };
+    // SAFETY: nobody else uses the room.
+    let sort = |unit: &Range<usize>, room: &Room, shared: &Disjoint<'_, f32>| unsafe {
+        all.sort(kept, unit.clone(), room, shared);
     };
     let dw = Disjoint::new(dw);
-    let panels = n.div_ceil(WIDTH);
-    let mut unit = next(0);
-    team.run_shared(len, 1, |_, _, shared| {
-        // SAFETY: the only task.
-        unsafe { all.sort(kept, unit.clone(), &rooms[0], shared) };
+    in_turns(team, (len, rooms), n.div_ceil(WIDTH), next, sort, |panel, unit, lists, scratch| {
+        let panel = Panel { sizes, columns: panel * WIDTH..((panel + 1) * WIDTH).min(n) };
+        panel.multiply(dy, unit.clone(), lists, scratch, &dw);
     });
-    for idx in 0.. {
-        let following = next(unit.end);
-        // The first task sorts what the next round multiplies.
-        team.run_shared(len, 1 + panels, |task, scratch, shared| match task {
-            0 if following.is_empty() => {}
-            // SAFETY: this room is only this task's.
-            0 => unsafe { all.sort(kept, following.clone(), &rooms[(idx + 1) % 2], shared) },
-            _ => {
-                // SAFETY: these lists were sorted in the round before.
-                let lists = unsafe { Lists::of(&rooms[idx % 2], shared) };
-                let panel = Panel { sizes, columns: (task - 1) * WIDTH..(task * WIDTH).min(n) };
-                panel.multiply(dy, unit.clone(), lists, scratch, &dw);
-            }
-        });
-        if following.is_empty() {
-            return;
-        }
-        unit = following;
-    }
 }
 
 /// Some columns of dy, which are columns (or rows, where transposed) of dw.

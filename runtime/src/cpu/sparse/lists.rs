@@ -1,9 +1,9 @@
-//! Sparse elements, sorted into lists.
+//! Kept elements, sorted into lists.
 
 use std::ops::Range;
 
 use super::{Sparse, WIDTH};
-use crate::pool::Disjoint;
+use crate::pool::{Disjoint, Team};
 
 /// Room for lists: the end of each list, then pairs of a value and its place in a panel, all in f32 elements of which
 /// some hold the bits of whole numbers.
@@ -13,7 +13,7 @@ pub struct Room {
     pub start: usize,
     /// Lists that fit.
     pub lists: usize,
-    /// Sparse elements that fit.
+    /// Kept elements that fit.
     pub most: usize,
 }
 
@@ -224,5 +224,35 @@ impl<'a> Lists<'a> {
     pub fn list(&self, list: usize) -> &'a [f32] {
         let end = |list: usize| 2 * self.ends[list].to_bits() as usize;
         &self.pairs[if list == 0 { 0 } else { end(list - 1) }..end(list)]
+    }
+}
+
+/// Sorts units of a tensor and multiplies them, one after the other: while a unit's lists meet panel after panel, the
+/// first task sorts what `next` says comes then.
+///
+/// `len` elements of scratch are shared, with the rooms in them. `sort` fills a room that nobody else uses meanwhile;
+/// `multiply` is given the number of a panel, the unit, its lists, and scratch of its own.
+pub fn in_turns<U: Sync>(
+    team: &Team<'_>,
+    (len, rooms): (usize, [Room; 2]),
+    panels: usize,
+    mut next: impl FnMut() -> Option<U>,
+    sort: impl Fn(&U, &Room, &Disjoint<'_, f32>) + Sync,
+    multiply: impl Fn(usize, &U, Lists<'_>, &mut [f32]) + Sync,
+) {
+    let Some(mut unit) = next() else { return };
+    team.run_shared(len, 1, |_, _, shared| sort(&unit, &rooms[0], shared));
+    for idx in 0.. {
+        let following = next();
+        team.run_shared(len, 1 + panels, |task, scratch, shared| match (task.checked_sub(1), &following) {
+            (None, Some(it)) => sort(it, &rooms[(idx + 1) % 2], shared),
+            (None, None) => {}
+            // SAFETY: these lists were sorted in the round before, and the other room is filled now.
+            (Some(panel), _) => multiply(panel, &unit, unsafe { Lists::of(&rooms[idx % 2], shared) }, scratch),
+        });
+        match following {
+            Some(it) => unit = it,
+            None => return,
+        }
     }
 }
