@@ -28,7 +28,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Writes all of `index`.
     pub fn new(layout: &Pack, index: &'a mut [u8]) -> Self {
-        let (low_bits, low_bytes) = sizes(layout);
+        let Low { bits: low_bits, bytes: low_bytes } = Low::of(layout);
         let (low, high) = index.split_at_mut(low_bytes);
         let (low, high) = (low.as_chunks_mut().0.iter_mut(), high.as_chunks_mut().0);
         Self { low_bits, low, low_word: 0, filled: 0, high, at: 0, high_word: 0, position: 0, entry: 0 }
@@ -107,8 +107,8 @@ pub struct Gaps<'a> {
 impl<'a> Gaps<'a> {
     /// The entries from `start` on.
     #[inline(always)]
-    pub fn new(layout: &Pack, index: &'a [u8], start: usize) -> Self {
-        let (low_bits, low_bytes) = sizes(layout);
+    pub fn new(low: Low, index: &'a [u8], start: usize) -> Self {
+        let Low { bits: low_bits, bytes: low_bytes } = low;
         let high = index[low_bytes..].as_chunks().0;
         let mut gaps = Self { low_bits, index, high, at: 0, rest: 0, entry: 0 };
         gaps.seek(start);
@@ -208,9 +208,20 @@ impl<'a> Gaps<'a> {
     }
 }
 
-/// Low bits of a position, and bytes of them all.
-fn sizes(layout: &Pack) -> (u32, usize) {
-    let (n, keep) = (layout.n as u64, layout.keep as u64);
-    let words = packed::low_words(n, keep).expect("sizes are within bounds");
-    (packed::low_bits(n, keep), words as usize * 8)
+/// What is stored as it is of positions. Finding it takes longer than finding a start, so readers keep it.
+#[derive(Clone, Copy)]
+pub struct Low {
+    /// Of each position.
+    bits: u32,
+    /// Of a sample.
+    bytes: usize,
+}
+
+impl Low {
+    /// That of an index of gaps of this layout.
+    pub fn of(layout: &Pack) -> Low {
+        let (n, keep) = (layout.n as u64, layout.keep as u64);
+        let words = packed::low_words(n, keep).expect("sizes are within bounds");
+        Low { bits: packed::low_bits(n, keep), bytes: words as usize * 8 }
+    }
 }

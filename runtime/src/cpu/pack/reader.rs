@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::gaps::Gaps;
+use super::gaps::{Gaps, Low};
 use super::stage::{Source, Stored};
 use super::{bitmap, portable};
 use crate::cpu::wide::{Level, wide};
@@ -21,6 +21,8 @@ const CLEARED: usize = 2048;
 pub struct Packed<'a> {
     level: Level,
     layout: &'a Pack,
+    /// Of an index of gaps.
+    low: Low,
     index_bytes: usize,
     indices: &'a [u8],
     scales: &'a [u8],
@@ -68,7 +70,7 @@ impl<'a> Packed<'a> {
         let index_bytes = layout.index_bytes();
         let (indices, values) = bytes.split_at(layout.samples * index_bytes);
         let (scales, kept) = values.split_at(layout.samples * layout.scale_bytes());
-        Packed { level, layout, index_bytes, indices, scales, kept }
+        Packed { level, layout, low: Low::of(layout), index_bytes, indices, scales, kept }
     }
 
     /// What it is a copy of, and how it is stored.
@@ -95,7 +97,7 @@ impl<'a> Packed<'a> {
                 (Index::Bitmap(words), ones_before(words, start))
             }
             IndexForm::Gaps => {
-                let gaps = seek(self.layout, index, start);
+                let gaps = seek(self.low, index, start);
                 let first = gaps.entry();
                 (Index::Gaps(gaps), first)
             }
@@ -112,7 +114,7 @@ impl<'a> Packed<'a> {
         let index = &self.indices[sample * self.index_bytes..][..self.index_bytes];
         match self.layout.form {
             IndexForm::Bitmap => ones_before(index.as_chunks().0, position),
-            IndexForm::Gaps => seek(self.layout, index, position).entry(),
+            IndexForm::Gaps => seek(self.low, index, position).entry(),
         }
     }
 
@@ -239,8 +241,8 @@ wide! {
 }
 
 wide! {
-    fn seek['a](layout: &Pack, index: &'a [u8], start: usize) -> Gaps<'a> {
-        Gaps::new(layout, index, start)
+    fn seek['a](low: Low, index: &'a [u8], start: usize) -> Gaps<'a> {
+        Gaps::new(low, index, start)
     }
 }
 
