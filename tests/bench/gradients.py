@@ -240,17 +240,17 @@ def slices(it, _):
     x, starts, ends = it[:3]
     axes = it[3].tolist() if 3 < len(it) and it[3] is not None else list(range(len(starts)))
     steps = it[4].tolist() if 4 < len(it) and it[4] is not None else [1] * len(starts)
-    index = [slice(None)] * x.dim()
     for axis, start, end, step in zip(axes, starts.tolist(), ends.tolist(), steps):
-        index[axis] = slice(start, end, step)
-    return x[tuple(index)]
+        places = range(*slice(start, end, step).indices(x.shape[axis]))
+        x = x.index_select(axis, torch.tensor(list(places), dtype=torch.int64, device=x.device))
+    return x
 
 
 def gather(it, attrs):
     x, index = it
     axis = attrs.get("axis", 0) % x.dim()
     index = torch.where(index < 0, index + x.shape[axis], index)
-    found = x.index_select(axis, index.reshape(-1))
+    found = x.index_select(axis, index.reshape(-1).to(x.device))
     return found.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
 
 
@@ -267,14 +267,14 @@ def unsqueeze(it, attrs):
 
 
 def window(it, attrs):
-    top, left, bottom, right = attrs["pads"]
+    top, left, bottom, right = attrs.get("pads", [0, 0, 0, 0])
     assert (top, left) == (bottom, right) and not attrs.get("ceil_mode", 0)
-    return [top, left], attrs["strides"], attrs["dilations"]
+    return [top, left], attrs.get("strides", 1), attrs.get("dilations", 1)
 
 
 def conv(it, attrs):
     padding, stride, dilation = window(it, attrs)
-    return F.conv2d(it[0], it[1], it[2] if 2 < len(it) else None, stride, padding, dilation, attrs["group"])
+    return F.conv2d(it[0], it[1], it[2] if 2 < len(it) else None, stride, padding, dilation, attrs.get("group", 1))
 
 
 def max_pool(it, attrs):

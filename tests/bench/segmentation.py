@@ -11,7 +11,7 @@ import numpy as np, onnx
 from onnx import helper, numpy_helper
 
 SEEDS = (0, 1, 2)
-CLASSES, SIZE, LEARN, SCORE, BATCH = 4, 48, 400, 128, 16
+CLASSES, SIZE, LEARN, SCORE, BATCH = 4, 64, 600, 200, 16
 
 
 def shape(rng, kind, rows, columns):
