@@ -55,9 +55,8 @@ fn margin(conv: &Conv) -> (usize, usize) {
 pub fn weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Sparse, dw: &mut [f32]) {
     let taps = conv.kh * conv.kw;
     let width = if taps == 1 { WIDTH } else { NARROW };
-    // Pixels that are looked at one by one may be in rows of any length.
     let conv = &match taps == 1 && conv.sh == 1 && conv.sw == 1 {
-        true => Conv { ih: conv.ih * conv.iw, iw: 1, oh: conv.oh * conv.ow, ow: 1, ..conv.clone() },
+        true => lined_up(conv),
         false => conv.clone(),
     };
     let (margin, pitch) = margin(conv);
@@ -96,6 +95,14 @@ pub fn weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Sparse,
         let panel = Panel { conv, planes, outputs, width, margin, pitch, sums };
         panel.multiply(dy, unit, lists, scratch, &dw);
     });
+}
+
+/// The convolution with its pixels, which are looked at one by one, in rows as long as a panel takes.
+fn lined_up(conv: &Conv) -> Conv {
+    let pixels = conv.ih * conv.iw;
+    let row = (1..=pixels.min(PANEL / WIDTH)).rev().find(|it| pixels % it == 0).unwrap_or(1);
+    let rows = pixels / row;
+    Conv { ih: rows, iw: row, oh: rows, ow: row, ..conv.clone() }
 }
 
 /// Some channels of a sample, whose kept elements are sorted at a time.
