@@ -227,6 +227,8 @@ pub struct Razor {
     pub slope_bits: u64,
     /// The published mask rule (all ties kept, f32), for comparison; nothing is packed.
     pub reference: bool,
+    /// Let padded tokens compete with others for what is kept.
+    pub padding: bool,
     /// Compute gradients of normalization from its exact input, never from its pruned output.
     pub exact_norm: bool,
     /// Compute queries, keys and values again in the backward phase where that takes less memory than saving them.
@@ -397,6 +399,7 @@ impl Default for Razor {
             smooth: false,
             slope_bits: 3,
             reference: false,
+            padding: false,
             exact_norm: false,
             recompute: true,
             rounded_bits: 8,

@@ -13,6 +13,7 @@ pub mod lift_layer_norm;
 pub mod lift_rms_norm;
 pub mod lift_silu;
 pub mod norm_from_output;
+mod padding;
 mod pattern;
 pub mod read_packed;
 pub mod rebuild_views;
