@@ -231,7 +231,8 @@ pub struct Razor {
     pub padding: bool,
     /// Compute gradients of normalization from its exact input, never from its pruned output.
     pub exact_norm: bool,
-    /// Compute queries, keys and values again in the backward phase where that takes less memory than saving them.
+    /// Compute in the backward phase again what takes less memory so: attention's queries, keys and values, and cheap
+    /// functions of what is saved whole anyway.
     pub recompute: bool,
     /// Bits of what is saved neither pruned nor needs to be exact; 0 saves it whole.
     pub rounded_bits: u64,

@@ -151,7 +151,7 @@ struct RazorOptions {
     /// Compute gradients of normalization from its exact input, not from its pruned output
     #[arg(long)]
     exact_norm: bool,
-    /// Save queries, keys and values of attention instead of computing them again
+    /// Save what would be computed again: queries, keys and values of attention, and cheap functions of what is saved anyway
     #[arg(long)]
     no_recompute: bool,
     /// Bits of each element that is saved neither pruned nor needs to be exact, as what attention reads; 0 saves it whole

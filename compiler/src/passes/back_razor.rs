@@ -46,6 +46,8 @@ pub enum Saved {
     Quantized(u64),
     /// All of it, rounded to 16 bits.
     Rounded,
+    /// Nothing: it is computed again from what is saved anyway.
+    Again,
 }
 
 /// Why a tensor is saved whole.
@@ -96,6 +98,7 @@ impl fmt::Display for Decision {
             }
             Ok(Saved::Coded(bits)) => write!(f, "{bits} bits of the slope at it"),
             Ok(Saved::Quantized(bits)) => write!(f, "{bits} bits of each element"),
+            Ok(Saved::Again) => f.write_str("nothing: computed again from what is saved anyway"),
             Ok(Saved::Rounded) => f.write_str("rounded to 16 bits"),
             Err(whole) => write!(f, "whole: {whole}"),
         }
