@@ -45,7 +45,7 @@ fn reviews() -> Model {
 fn rows(count: usize) -> String {
     let middles = ["film", "the film was", "the new film , played", "no film . the film was", "played"];
     let row = |at: usize| {
-        let (good, middle) = (at % 2 == 0, middles[at / 2 % 5]);
+        let (good, middle) = (at.is_multiple_of(2), middles[at / 2 % 5]);
         let word = if good { "good" } else { "bad" };
         format!(
             "{{\"text\": \"{middle} {word}{}\", \"label\": \"{}\"}}\n",
