@@ -10,7 +10,7 @@ use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::import::{Imported, Source, Weight, examples, import};
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{self, BatchNorm, Loss, OptimizerKind, Options, Sparsity};
-use crate::passes::back_razor::{self, Decision};
+use crate::passes::back_razor::{self, Decision, Saved};
 use crate::passes::scope::{self, ScopeError};
 use crate::passes::{self, norm_from_output, round_saves, slope_codes};
 use crate::prepare::{Prepared, prepare};
@@ -226,6 +226,11 @@ pub(crate) fn packed(
         found.into_iter().for_each(|it| decision.clone_from(it));
     }
     passes::apply(passes::STEP, &mut train, options, watch);
+    let saves = train.saves();
+    let left: BTreeSet<&str> = saves.iter().map(|it| train.name(*it)).collect();
+    for decision in decisions.iter_mut().filter(|it| it.outcome.is_err() && !left.contains(it.value.as_str())) {
+        decision.outcome = Ok(Saved::Again);
+    }
     if train.value("step").is_none() {
         task.step.clear();
     }

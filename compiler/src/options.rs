@@ -227,9 +227,12 @@ pub struct Razor {
     pub slope_bits: u64,
     /// The published mask rule (all ties kept, f32), for comparison; nothing is packed.
     pub reference: bool,
+    /// Let padded tokens compete with others for what is kept.
+    pub padding: bool,
     /// Compute gradients of normalization from its exact input, never from its pruned output.
     pub exact_norm: bool,
-    /// Compute queries, keys and values again in the backward phase where that takes less memory than saving them.
+    /// Compute in the backward phase again what takes less memory so: attention's queries, keys and values, and cheap
+    /// functions of what is saved whole anyway.
     pub recompute: bool,
     /// Bits of what is saved neither pruned nor needs to be exact; 0 saves it whole.
     pub rounded_bits: u64,
@@ -397,6 +400,7 @@ impl Default for Razor {
             smooth: false,
             slope_bits: 3,
             reference: false,
+            padding: false,
             exact_norm: false,
             recompute: true,
             rounded_bits: 8,

@@ -13,10 +13,12 @@ pub mod lift_layer_norm;
 pub mod lift_rms_norm;
 pub mod lift_silu;
 pub mod norm_from_output;
+mod padding;
 mod pattern;
 pub mod read_packed;
 pub mod rebuild_views;
 pub mod recompute;
+pub mod recompute_cheap;
 pub mod round_saves;
 pub mod samples;
 pub mod scope;
@@ -87,6 +89,7 @@ pub const STEP: &[Pass] = &[
         run: |graph, options| back_razor::run(graph, &options.razor, options.rows(), options.seed),
     },
     Pass { name: "round-saves", run: |graph, options| round_saves::run(graph, &options.razor, options.seed) },
+    Pass { name: "recompute-cheap", run: |graph, options| recompute_cheap::run(graph, &options.razor) },
     Pass { name: "read-packed", run: |graph, _| read_packed::run(graph) },
     ACCUMULATE,
 ];

@@ -36,6 +36,7 @@ fn main() {
                     pack: Pack { samples: SAMPLES, n, keep, values, form },
                     seed: 1,
                     step: values == Kept::I8,
+                    rows: None,
                 };
                 measure(&pool, &with, &x, &mut y);
             }
@@ -46,7 +47,7 @@ fn main() {
 fn measure(pool: &Pool, with: &Compress, x: &[f32], y: &mut [f32]) {
     let layout = &with.pack;
     let mut bytes = vec![0; layout.bytes()];
-    let pack = best(x.len(), || compress(pool, with, x, 1.0, &mut bytes));
+    let pack = best(x.len(), || compress(pool, with, x, 1.0, None, &mut bytes));
     let unpack = best(x.len(), || decompress(pool, layout, &bytes, y));
     let packed = Packed::new(layout, &bytes);
     let mut row = [0.0; FEATURES];

@@ -7,7 +7,9 @@ use std::fs;
 pub struct Footprint {
     /// Arena as allocated: weights, optimizer state, activations, workspace and every thread's scratch.
     pub planned: u64,
-    /// Highest resident set since the arena was allocated, less the resident set just before; `None` off Linux.
+    /// Highest resident set since the arena was allocated, less what of it was there just before or is mapped from files;
+    /// `None` off Linux. Files are the data's, and the command's own code, which the first steps bring in: neither is the
+    /// trainer's memory, and the system can drop their pages at any time.
     pub measured: Option<u64>,
     /// Highest resident set of the whole process since then; `None` off Linux.
     pub process: Option<u64>,
@@ -16,36 +18,37 @@ pub struct Footprint {
 /// Measures growth from the moment it is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Meter {
+    /// Bytes that were no file's.
     before: Option<u64>,
 }
 
 impl Meter {
     /// Forgets the process's peak so far and remembers what it holds now.
     pub fn start() -> Meter {
-        // Writing 5 resets the peak (proc(5)); where that is refused, growth can't be told from history.
-        let before = fs::write("/proc/self/clear_refs", "5").ok().and_then(|()| resident());
-        Meter { before }
+        Meter { before: forget_peak().and_then(|()| status("RssAnon:")) }
     }
 
-    /// Drops what was mapped before the start, as if it had never been there.
+    /// Drops a file that was mapped, as if it had never been there.
     pub fn let_go<T>(&mut self, mapped: T) {
-        let with = resident().unwrap_or(0);
+        let with = status("RssAnon:");
         drop(mapped);
-        let released = with.saturating_sub(Meter::start().before.unwrap_or(with));
-        self.before = self.before.map(|before| before.saturating_sub(released));
+        let released = with.zip(status("RssAnon:")).map_or(0, |(with, without)| with.saturating_sub(without));
+        self.before = self.before.filter(|_| forget_peak().is_some()).map(|it| it.saturating_sub(released));
     }
 
     /// The footprint of an arena of `planned` bytes that was allocated after the start.
     pub fn footprint(&self, planned: u64) -> Footprint {
         let process = self.before.and_then(|_| peak());
-        let measured = process.zip(self.before).map(|(peak, before)| peak.saturating_sub(before));
+        let files = status("RssFile:").zip(status("RssShmem:")).map(|(mapped, shared)| mapped + shared);
+        let others = self.before.zip(files).map(|(before, files)| before + files);
+        let measured = process.zip(others).map(|(peak, others)| peak.saturating_sub(others));
         Footprint { planned, measured, process }
     }
 }
 
-/// Bytes of the process that are in memory now; `None` off Linux.
-pub fn resident() -> Option<u64> {
-    status("VmRSS:")
+/// Makes the peak what there is now. Writing 5 does that (proc(5)); where it is refused, growth can't be told from history.
+fn forget_peak() -> Option<()> {
+    fs::write("/proc/self/clear_refs", "5").ok()
 }
 
 /// The most there ever were since the process began or a [`Meter`] started; `None` off Linux.

@@ -5,9 +5,10 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 
 mod split;
@@ -59,6 +60,8 @@ const OPEN: usize = 1;
 const INSIDE: usize = 2;
 /// Rounds of waiting before a thread is parked: some tens of microseconds, the usual gap between two kernels.
 const SPINS: usize = 2000;
+/// More than any kernel needs on the stack.
+const STACK: usize = 128 << 10;
 
 impl Pool {
     /// Starts `threads - 1` workers; the thread that calls [`Pool::run`] is the last one. 0 counts as 1.
@@ -74,7 +77,9 @@ impl Pool {
             busy: AtomicBool::new(false),
             panic: Mutex::new(None),
         });
-        let workers = (0..n_workers).map(|idx| Worker::start(idx, &shared)).collect();
+        let started = Arc::new(Barrier::new(threads.max(1)));
+        let workers = (0..n_workers).map(|idx| Worker::start(idx, &shared, &started)).collect();
+        started.wait();
         Pool { shared, workers }
     }
 
@@ -152,11 +157,17 @@ impl Drop for Pool {
 }
 
 impl Worker {
-    fn start(idx: usize, shared: &Arc<Shared>) -> Worker {
-        let shared = Arc::clone(shared);
+    fn start(idx: usize, shared: &Arc<Shared>, started: &Arc<Barrier>) -> Worker {
+        let (shared, started) = (Arc::clone(shared), Arc::clone(started));
+        let serve = move || {
+            touch_stack();
+            started.wait();
+            drop(started);
+            shared.serve(idx);
+        };
         let handle = thread::Builder::new()
             .name(format!("razorc-{}", idx + 1))
-            .spawn(move || shared.serve(idx))
+            .spawn(serve)
             .expect("the system refuses to start a thread");
         Worker { thread: handle.thread().clone(), handle: Some(handle) }
     }
@@ -220,6 +231,12 @@ impl Shared {
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }
     }
+}
+
+/// Takes the memory that kernels need on a thread's stack, which the system only promises: now rather than in a step.
+#[inline(never)]
+fn touch_stack() {
+    black_box([1u8; STACK]);
 }
 
 fn spin_until(done: impl Fn() -> bool) -> bool {

@@ -55,6 +55,7 @@ fn passes_rewrite_text() {
                 Some(("slope_bits", it)) => options.razor.slope_bits = it.parse().unwrap(),
                 Some(("reference", it)) => options.razor.reference = it == "true",
                 Some(("micro_batch", it)) => options.micro_batch = it.parse().unwrap(),
+                Some(("padding", it)) => options.razor.padding = it == "true",
                 Some(("exact_norm", it)) => options.razor.exact_norm = it == "true",
                 Some(("for", it)) => {
                     let (glob, sparsity) = it.split_once(':').unwrap();

@@ -145,10 +145,13 @@ struct RazorOptions {
     /// Keep what the published rule keeps, without packing; for comparison only
     #[arg(long)]
     reference_mask: bool,
+    /// Let padded tokens compete with others for what is kept, where an attention mask tells them apart
+    #[arg(long)]
+    keep_padding: bool,
     /// Compute gradients of normalization from its exact input, not from its pruned output
     #[arg(long)]
     exact_norm: bool,
-    /// Save queries, keys and values of attention instead of computing them again
+    /// Save what would be computed again: queries, keys and values of attention, and cheap functions of what is saved anyway
     #[arg(long)]
     no_recompute: bool,
     /// Bits of each element that is saved neither pruned nor needs to be exact, as what attention reads; 0 saves it whole
@@ -358,6 +361,7 @@ impl RazorOptions {
             smooth: self.prune_smooth,
             slope_bits: self.slope_bits.parse().unwrap_or(0),
             reference: self.reference_mask,
+            padding: self.keep_padding,
             exact_norm: self.exact_norm,
             recompute: !self.no_recompute,
             rounded_bits: self.rounded_bits.parse().unwrap_or(8),

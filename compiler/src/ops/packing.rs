@@ -9,7 +9,8 @@ use crate::types::{DType, IndexForm, Type};
 
 pub const OPS: &[OpDef] = &[
     // The `keep` largest magnitudes of each sample, ties to the lowest index. Values of i8 are rounded up or down at
-    // random, by a seed and the number of the step, the second operand.
+    // random, by a seed and the number of the step, the second operand. A mask behind these says by a number above zero
+    // which rows of a sample count; the others are taken for zeros, unless none does.
     OpDef::made("compress", &["topk"], compress),
     // Zeros where nothing was kept.
     OpDef::made("decompress", &["hat"], |operands, _| {
@@ -61,7 +62,7 @@ fn slope(attrs: &Attrs, bits: i64) -> Result<(), ShapeError> {
 }
 
 fn compress(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
-    arity(operands, 1, 2)?;
+    arity(operands, 1, 3)?;
     floats(operands, &[0])?;
     let dims = operands[0].dims().to_vec();
     let samples = u64::try_from(attrs.int_or("samples", 0)).unwrap_or(0);
@@ -74,6 +75,16 @@ fn compress(operands: &[Type], attrs: &Attrs) -> Result<Vec<Type>, ShapeError> {
     let Some(values @ (DType::F32 | DType::F16 | DType::Bf16 | DType::I8)) = values else {
         return fail("values must be f32, f16, bf16 or i8");
     };
+    let count = if operands.get(1).is_some_and(|it| *it == Type::f32(&[])) { 2 } else { 1 };
+    let (operands, mask) = operands.split_at(count);
+    match mask {
+        [] => {}
+        [Type::Dense { dtype: DType::I64 | DType::Bool | DType::F32, dims }] if matches!(dims[..], [rows, count] if rows == samples && 0 < count && (elements / samples).is_multiple_of(count)) =>
+            {}
+        [other, ..] => {
+            return fail(format!("the mask must be i64, bool or f32 of [{samples}, rows], whole ones, not {other}"));
+        }
+    }
     if seeded(operands, attrs)? != (values == DType::I8) {
         return fail("values of i8 need a seed for their rounding, and only they have one");
     }

@@ -48,6 +48,7 @@ impl Method {
         };
         if !self.prunes() {
             (razor.sparsity, razor.sparsity_for) = (Sparsity::default(), vec![]);
+            razor.recompute = false;
         }
     }
 

@@ -10,6 +10,7 @@ use std::fmt;
 use globset::{Glob, GlobMatcher};
 use razorc_proto::packed;
 
+use super::padding::{self, Padding};
 use super::samples;
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
@@ -30,14 +31,23 @@ pub struct Decision {
 /// What is saved of a tensor instead of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Saved {
-    /// All but this fraction of each sample, in values of this type.
-    Pruned(Sparsity, DType),
+    /// The largest magnitudes.
+    Pruned {
+        /// The fraction of each sample that is not kept.
+        sparsity: Sparsity,
+        /// Type of the kept values.
+        values: DType,
+        /// Whether padded tokens are taken for zeros.
+        unpadded: bool,
+    },
     /// So many bits an element, of an activation's slope at it.
     Coded(u64),
     /// So many bits of each element.
     Quantized(u64),
     /// All of it, rounded to 16 bits.
     Rounded,
+    /// Nothing: it is computed again from what is saved anyway.
+    Again,
 }
 
 /// Why a tensor is saved whole.
@@ -79,10 +89,16 @@ impl fmt::Display for Whole {
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.outcome {
-            Ok(Saved::Pruned(sparsity, DType::F16)) => write!(f, "{sparsity} pruned"),
-            Ok(Saved::Pruned(sparsity, values)) => write!(f, "{sparsity} pruned, {values} values"),
+            Ok(Saved::Pruned { sparsity, values, unpadded }) => {
+                write!(f, "{sparsity} pruned")?;
+                if values != DType::F16 {
+                    write!(f, ", {values} values")?;
+                }
+                f.write_str(if unpadded { ", padding left out" } else { "" })
+            }
             Ok(Saved::Coded(bits)) => write!(f, "{bits} bits of the slope at it"),
             Ok(Saved::Quantized(bits)) => write!(f, "{bits} bits of each element"),
+            Ok(Saved::Again) => f.write_str("nothing: computed again from what is saved anyway"),
             Ok(Saved::Rounded) => f.write_str("rounded to 16 bits"),
             Err(whole) => write!(f, "whole: {whole}"),
         }
@@ -93,10 +109,14 @@ impl fmt::Display for Decision {
 ///
 /// The seed decides how values of i8 are rounded.
 pub fn run(graph: &mut Graph, razor: &Razor, batch: u64, seed: u64) {
+    let padding = padding(graph, razor, batch);
     for (saved, outcome) in outcomes(graph, razor, batch) {
         match outcome {
             Ok(sparsity) if razor.reference => mask(graph, saved, sparsity, razor, batch),
-            Ok(sparsity) => prune(graph, saved, sparsity, razor, batch, seed),
+            Ok(sparsity) => {
+                let mask = padding.as_ref().filter(|it| it.rows.contains(&saved)).map(|it| it.mask);
+                prune(graph, saved, sparsity, mask, razor, batch, seed);
+            }
             Err(_) => {}
         }
     }
@@ -104,12 +124,19 @@ pub fn run(graph: &mut Graph, razor: &Razor, batch: u64, seed: u64) {
 
 /// What the pass makes of every saved tensor of a graph.
 pub fn decisions(graph: &Graph, razor: &Razor, batch: u64) -> Vec<Decision> {
+    let padding = padding(graph, razor, batch);
     let named = |(saved, outcome): (Value, Result<Sparsity, Whole>)| {
         let value = graph.name(saved).to_string();
         let values = razor.values_of(&value);
-        Decision { value, outcome: outcome.map(|it| Saved::Pruned(it, values)) }
+        let unpadded = padding.as_ref().is_some_and(|it| it.rows.contains(&saved));
+        Decision { value, outcome: outcome.map(|sparsity| Saved::Pruned { sparsity, values, unpadded }) }
     };
     outcomes(graph, razor, batch).into_iter().map(named).collect()
+}
+
+/// What is known of padding, unless it counts like tokens do.
+fn padding(graph: &Graph, razor: &Razor, batch: u64) -> Option<Padding> {
+    if razor.padding || razor.reference { None } else { padding::find(graph, batch) }
 }
 
 fn outcomes(graph: &Graph, razor: &Razor, batch: u64) -> Vec<(Value, Result<Sparsity, Whole>)> {
@@ -304,7 +331,15 @@ pub(crate) fn packed(graph: &Graph, saved: Value, sparsity: Sparsity, razor: &Ra
     Type::TopK { dims: ty.dims().to_vec(), samples: batch, keep, values, form }
 }
 
-fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, batch: u64, seed: u64) {
+fn prune(
+    graph: &mut Graph,
+    saved: Value,
+    sparsity: Sparsity,
+    mask: Option<Value>,
+    razor: &Razor,
+    batch: u64,
+    seed: u64,
+) {
     let Type::TopK { keep, form, values, .. } = packed(graph, saved, sparsity, razor, batch) else { return };
     let name = graph.name(saved).to_string();
     let mut attrs = Attrs::new()
@@ -319,6 +354,7 @@ fn prune(graph: &mut Graph, saved: Value, sparsity: Sparsity, razor: &Razor, bat
         attrs = attrs.with("seed", step::seed_of(&name, seed));
         operands.push(step::scalar_step(graph));
     }
+    operands.extend(mask);
     let copy = Copy { op: "compress", suffix: "topk", back: "decompress" };
     save_copy(graph, &operands, copy, attrs, |graph, it| reads_estimate(graph, it, saved, razor));
 }

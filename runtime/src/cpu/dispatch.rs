@@ -198,7 +198,12 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::Correct(_) => scalars(step, loss::correct_threshold(pool, operands(step))),
         Kernel::Compress(it) => {
             let number = if it.step { x(1)[0] } else { 0.0 };
-            pack::compress(pool, it, x(0), number, step.result(0));
+            let mask = it.rows.as_ref().map(|it| match it.dtype {
+                DType::F32 => pack::Mask::Real(x(it.slot)),
+                DType::I64 => pack::Mask::Whole(step.operand(it.slot)),
+                _ => pack::Mask::Truths(step.operand(it.slot)),
+            });
+            pack::compress(pool, it, x(0), number, mask, step.result(0));
         }
         Kernel::Decompress(it) => pack::decompress(pool, it, step.operand(0), y()),
         Kernel::Quantize(it) => {

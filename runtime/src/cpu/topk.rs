@@ -1,5 +1,7 @@
 //! Finds the magnitude that separates what is kept from what is pruned, without sorting or copying.
 
+use std::iter::once;
+
 use super::bits;
 use super::chunks::each;
 use super::wide::wide;
@@ -39,13 +41,18 @@ wide! {
     }
 }
 
+/// The cut that keeps exactly `keep` elements, 1 to the length of x.
+pub fn select(x: &[f32], keep: usize) -> Cut {
+    select_of(once(x), 0, keep)
+}
+
 wide! {
-    /// The cut that keeps exactly `keep` elements, 1 to the length of x: a radix select of 11, 10 and 10 bits.
-    pub fn select(x: &[f32], keep: usize) -> Cut {
+    /// [`select`] of several parts and so many zeros beside them: a radix select of 11, 10 and 10 bits.
+    pub fn select_of['a, I: Iterator<Item = &'a [f32]> + Clone](parts: I, zeros: usize, keep: usize) -> Cut {
         let mut left = keep;
-        let top = find(&coarse(x), &mut left);
-        let middle = find(&fine(x, top, 10), &mut left);
-        let low = find(&fine(x, top << 10 | middle, 0), &mut left);
+        let top = find(&coarse(parts.clone(), zeros), &mut left);
+        let middle = find(&fine(parts.clone(), zeros, top, 10), &mut left);
+        let low = find(&fine(parts, zeros, top << 10 | middle, 0), &mut left);
         Cut { threshold: top << 20 | middle << 10 | low, ties: left }
     }
 }
@@ -64,19 +71,22 @@ fn find(bins: &[u32], left: &mut usize) -> u32 {
 
 /// Counts of the highest 11 bits of the magnitudes.
 #[inline(always)]
-fn coarse(x: &[f32]) -> [u32; 2048] {
+fn coarse<'a>(parts: impl Iterator<Item = &'a [f32]>, zeros: usize) -> [u32; 2048] {
     // Neighbors are often alike; four tables keep one count from waiting for another.
     let mut tables = [[0u32; 2048]; 4];
-    let (groups, rest) = x.as_chunks::<4>();
-    for group in groups {
-        for (table, &x) in tables.iter_mut().zip(group) {
-            table[(magnitude(x) >> 20) as usize] += 1;
+    tables[0][0] = zeros as u32;
+    for x in parts {
+        let (groups, rest) = x.as_chunks::<4>();
+        for group in groups {
+            for (table, &x) in tables.iter_mut().zip(group) {
+                table[(magnitude(x) >> 20) as usize] += 1;
+            }
+        }
+        for &x in rest {
+            tables[0][(magnitude(x) >> 20) as usize] += 1;
         }
     }
     let [mut sum, tables @ ..] = tables;
-    for &x in rest {
-        sum[(magnitude(x) >> 20) as usize] += 1;
-    }
     for table in &tables {
         sum.iter_mut().zip(table).for_each(|(sum, count)| *sum += count);
     }
@@ -85,8 +95,11 @@ fn coarse(x: &[f32]) -> [u32; 2048] {
 
 /// Counts of the 10 bits from `shift` upwards of those magnitudes that have `prefix` above them.
 #[inline(always)]
-fn fine(x: &[f32], prefix: u32, shift: u32) -> [u32; 1024] {
+fn fine<'a>(parts: impl Iterator<Item = &'a [f32]>, zeros: usize, prefix: u32, shift: u32) -> [u32; 1024] {
     let mut counts = [0; 1024];
+    if prefix == 0 {
+        counts[0] = zeros as u32;
+    }
     let mut count = |x: &[f32], mut found: u64| {
         while found != 0 {
             counts[(magnitude(x[found.trailing_zeros() as usize & 63]) >> shift) as usize & 1023] += 1;
@@ -94,11 +107,13 @@ fn fine(x: &[f32], prefix: u32, shift: u32) -> [u32; 1024] {
         }
     };
     let is_candidate = |x| magnitude(x) >> (shift + 10) == prefix;
-    let (groups, rest) = x.as_chunks::<64>();
-    for group in groups {
-        count(group, bits::word(group, is_candidate));
+    for x in parts {
+        let (groups, rest) = x.as_chunks::<64>();
+        for group in groups {
+            count(group, bits::word(group, is_candidate));
+        }
+        count(rest, bits::word(rest, is_candidate));
     }
-    count(rest, bits::word(rest, is_candidate));
     counts
 }
 

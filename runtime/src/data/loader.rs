@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
-use super::fill::{Filler, Piece};
+use super::fill::{Filler, Piece, Scratch};
 use super::select::SHUFFLE;
 use super::{Column, DataError, Dataset, Transform};
 use crate::rng::Rng;
@@ -80,6 +80,8 @@ struct State {
     next: u64,
     /// Pieces that the reader is done with.
     read: u64,
+    /// Workers that have not prepared their first piece.
+    idle: usize,
     /// Orders of the epochs in work, at most two.
     orders: Vec<(u64, Arc<[u32]>)>,
     stop: bool,
@@ -103,7 +105,8 @@ struct Plan {
 }
 
 impl Loader {
-    /// Starts `threads` threads (at least one) that prepare batches of `batch` rows.
+    /// Starts `threads` threads (at least one) that prepare batches of `batch` rows, and waits until each has prepared
+    /// something: buffers grow to their size now, and not while somebody measures what a step takes.
     ///
     /// # Errors
     /// If the transform does not fit the input, the rows of a shuffled data set do not fill one batch, or its position
@@ -135,14 +138,16 @@ impl Loader {
         let bytes = dataset.bytes() + orders + filler.piece_bytes(batch) + pieces + threads * filler.scratch_bytes();
         let next = plan.first_batch()?;
         let first = next * plan.pieces();
-        let state = State { slots, next: first, read: first, orders: Vec::new(), stop: false };
+        let own = plan.left(first).min(threads as u64).min(slots.len() as u64);
+        let state = State { slots, next: first + own, read: first, idle: threads, orders: Vec::new(), stop: false };
         let shared = Arc::new(Shared { plan, filler, state: Mutex::new(state), changed: Condvar::new() });
-        let workers = (0..threads)
-            .map(|_| {
-                let shared = shared.clone();
-                std::thread::spawn(move || shared.work())
+        let workers = (0..threads as u64)
+            .map(|worker| {
+                let (shared, own) = (shared.clone(), (worker < own).then_some(first + worker));
+                std::thread::spawn(move || shared.work(own))
             })
             .collect();
+        shared.wait_until_all_began();
         Ok(Loader { shared, workers, current, next, failed: false, bytes })
     }
 
@@ -206,21 +211,43 @@ impl Shared {
         self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn work(&self) {
-        let mut scratch = self.filler.scratch();
-        while let Some((idx, mut piece)) = self.take() {
-            let (epoch, rows) = self.plan.rows_of(idx);
-            let order = self.order(epoch);
-            let augment = match self.plan.order {
-                Order::Shuffled { seed, .. } => Some([seed, epoch]),
-                Order::Sequential => None,
-            };
-            let row = rows.start;
-            let order = rows.map(|place| order.get(place).copied());
-            let filled = catch_unwind(AssertUnwindSafe(|| self.filler.fill(&mut piece, order, augment, &mut scratch)));
-            let result = filled.unwrap_or_else(|_| Err(DataError::Worker { row, reason: "a panic".into() }));
-            self.put(idx, result.map(|()| piece));
+    fn wait_until_all_began(&self) {
+        let mut state = self.lock();
+        while state.idle != 0 {
+            state = self.wait(state);
         }
+    }
+
+    fn began(&self) {
+        self.lock().idle -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Prepares pieces, the first of them `own`.
+    fn work(&self, own: Option<u64>) {
+        let mut scratch = self.filler.scratch();
+        let first = own.and_then(|idx| self.take_slot(&mut self.lock(), idx).map(|piece| (idx, piece)));
+        if let Some((idx, piece)) = first {
+            self.prepare(idx, piece, &mut scratch);
+        }
+        self.began();
+        while let Some((idx, piece)) = self.take() {
+            self.prepare(idx, piece, &mut scratch);
+        }
+    }
+
+    fn prepare(&self, idx: u64, mut piece: Piece, scratch: &mut Scratch) {
+        let (epoch, rows) = self.plan.rows_of(idx);
+        let order = self.order(epoch);
+        let augment = match self.plan.order {
+            Order::Shuffled { seed, .. } => Some([seed, epoch]),
+            Order::Sequential => None,
+        };
+        let row = rows.start;
+        let order = rows.map(|place| order.get(place).copied());
+        let filled = catch_unwind(AssertUnwindSafe(|| self.filler.fill(&mut piece, order, augment, scratch)));
+        let result = filled.unwrap_or_else(|_| Err(DataError::Worker { row, reason: "a panic".into() }));
+        self.put(idx, result.map(|()| piece));
     }
 
     /// A piece to prepare, once its slot is free; none when the loader ends.
@@ -228,17 +255,22 @@ impl Shared {
         let mut state = self.lock();
         loop {
             let (idx, n) = (state.next, state.slots.len() as u64);
-            let last = self.plan.order == Order::Sequential && self.plan.n_batches * self.plan.pieces() <= idx;
-            if state.stop || last {
+            if state.stop || self.plan.left(idx) == 0 {
                 return None;
             }
             if idx < state.read + n {
-                let slot = &mut state.slots[(idx % n) as usize];
-                let Slot::Free(piece) = std::mem::replace(slot, Slot::Taken) else { return None };
                 state.next += 1;
-                return Some((idx, piece));
+                return self.take_slot(&mut state, idx).map(|piece| (idx, piece));
             }
             state = self.wait(state);
+        }
+    }
+
+    fn take_slot(&self, state: &mut State, idx: u64) -> Option<Piece> {
+        let slot = (idx % state.slots.len() as u64) as usize;
+        match std::mem::replace(&mut state.slots[slot], Slot::Taken) {
+            Slot::Free(piece) => Some(piece),
+            _ => None,
         }
     }
 
@@ -288,6 +320,14 @@ impl Plan {
     /// Pieces of a batch.
     fn pieces(&self) -> u64 {
         self.batch.div_ceil(self.rows) as u64
+    }
+
+    /// Pieces from this one on.
+    fn left(&self, piece: u64) -> u64 {
+        match self.order {
+            Order::Sequential => (self.n_batches * self.pieces()).saturating_sub(piece),
+            Order::Shuffled { .. } => u64::MAX,
+        }
     }
 
     /// Number of the first batch, counted through the epochs.

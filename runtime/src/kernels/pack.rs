@@ -7,7 +7,7 @@ use super::call::{Call, Result};
 use super::quant::Quant;
 use crate::error::KernelError;
 use crate::rng::splitmix64;
-use crate::types::{IndexForm, Kept, Topk, Type};
+use crate::types::{DType, IndexForm, Kept, Topk, Type};
 
 /// A tensor seen as `[samples, n]`, of which `keep` values of each sample are kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,20 @@ pub struct Compress {
     pub seed: u64,
     /// Whether the number of the step, the second operand, decides it too.
     pub step: bool,
+    /// Which elements count, if not all do.
+    pub rows: Option<Rows>,
+}
+
+/// A sample is seen as rows, and an operand says by a number above zero which of them count: a row of a text is a token's
+/// features, and padding is left out. Elements of other rows are taken for zeros, unless no row of the sample counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    /// Of a sample, at least one.
+    pub count: usize,
+    /// The operand, `[samples, count]`.
+    pub slot: usize,
+    /// Its element: I64, Bool or F32.
+    pub dtype: DType,
 }
 
 /// Levels on either side of zero that a value of I8 is rounded to.
@@ -111,15 +125,37 @@ pub(super) fn compress(call: &Call<'_>) -> Result<Kernel> {
         return Err(call.wrong_result(0, "a topk value"));
     };
     let random = topk.values == Kept::I8;
-    let operands = call.operands(1..=if random { 2 } else { 1 })?;
+    let operands = call.operands(1..=if random { 3 } else { 2 })?;
     let x = call.f32(0)?;
     call.results(&[Type::Topk(Topk { dims: x.to_vec(), ..topk.clone() })])?;
-    if operands == 2 {
+    let step = random && (operands == 3 || operands == 2 && call.operand(1)?.dims().is_empty());
+    if step {
         call.f32_of(1, &[])?;
     }
+    let slot = if step { 2 } else { 1 };
+    let rows = if slot < operands { Some(rows(call, slot, topk)?) } else { None };
     let seed = if random { call.int("seed", i64::MIN..=i64::MAX)? as u64 } else { 0 };
     call.only(if random { &["seed"] } else { &[] })?;
-    Ok(Kernel::Compress(Compress { pack: pack(topk), seed, step: operands == 2 }))
+    Ok(Kernel::Compress(Compress { pack: pack(topk), seed, step, rows }))
+}
+
+/// The operand that says which rows of a sample count.
+fn rows(call: &Call<'_>, slot: usize, topk: &Topk) -> Result<Rows> {
+    match call.dense(slot)? {
+        (dtype @ (DType::I64 | DType::Bool | DType::F32), &[samples, count])
+            if samples == topk.samples && 0 < count && topk.n().is_multiple_of(count) =>
+        {
+            Ok(Rows { count, slot, dtype })
+        }
+        _ => {
+            let expected = format!(
+                "i64, bool or f32 of [{}, rows], of which a sample has whole ones of its {} elements",
+                topk.samples,
+                topk.n()
+            );
+            Err(call.wrong_operand(slot, expected))
+        }
+    }
 }
 
 pub(super) fn decompress(call: &Call<'_>) -> Result<Kernel> {

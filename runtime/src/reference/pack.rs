@@ -1,5 +1,5 @@
 use half::{bf16, f16};
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array1, Array2, ArrayView1};
 use razorc_proto::packed::SCALED;
 
 use super::tensor::{Args, Tensor};
@@ -10,7 +10,9 @@ pub fn compress(it: &Compress, args: &Args) -> Tensor {
     let Pack { samples, n, keep, values, .. } = it.pack;
     let x = args.floats(0, (samples, n));
     let key = it.key(if it.step { args.scalar(1) as u64 } else { 0 });
+    let counts = counted(it, args);
     let kept = |(sample, x): (usize, ArrayView1<'_, f64>)| {
+        let x = Array1::from_shape_fn(n, |at| if counts(sample, at) { x[at] } else { 0.0 });
         let mut order: Vec<usize> = (0..n).collect();
         // Stable, so that the lowest index wins a tie.
         order.sort_by(|&a, &b| x[b].abs().total_cmp(&x[a].abs()));
@@ -20,6 +22,22 @@ pub fn compress(it: &Compress, args: &Args) -> Tensor {
         order.into_iter().zip(rounded(values, &exact, key, (sample * keep) as u64)).collect()
     };
     Tensor::Topk(x.rows().into_iter().enumerate().map(kept).collect())
+}
+
+/// Whether an element of a sample counts.
+fn counted(it: &Compress, args: &Args) -> impl Fn(usize, usize) -> bool {
+    let mask: Vec<bool> = match &it.rows {
+        None => vec![true; it.pack.samples],
+        Some(rows) => match &args.0[rows.slot] {
+            Tensor::Int(it) => it.iter().map(|it| 0 < *it).collect(),
+            _ => args.flat(rows.slot).iter().map(|it| 0.0 < *it).collect(),
+        },
+    };
+    let (rows, n) = (mask.len() / it.pack.samples, it.pack.n);
+    move |sample, at| {
+        let mask = &mask[sample * rows..][..rows];
+        mask[at / (n / rows)] || !mask.contains(&true)
+    }
 }
 
 pub fn decompress(it: &Pack, args: &Args) -> Tensor {

@@ -26,6 +26,38 @@ fn pruned_copies() {
     }
 }
 
+/// Rows of samples that do not count; of one sample none does, so there all do.
+#[test]
+fn pruned_copies_without_padding() {
+    for (dims, samples, rows) in [([1, 6], 1, 3), ([6, 700], 6, 7), ([4, 9001], 4, 9001), ([40, 130], 8, 5)] {
+        let n = dims.iter().product::<usize>() / samples;
+        let mut counts: Vec<f32> = (0..samples * rows).map(|it| [1.0, 2.5, 0.0, 1.0, -1.0][it * it % 5]).collect();
+        if 1 < samples {
+            counts[rows..2 * rows].fill(0.0);
+            counts[..rows / 2].fill(1.0);
+            counts[rows / 2..rows].fill(0.0);
+        }
+        for keep in [1, n.div_ceil(10), n - 1] {
+            let mut case = Case::new(&format!("{dims:?}, {samples} samples of {rows} rows, {keep} kept"));
+            let (x, step) = (case.random(&dims), case.tensor(&[], &[3.0]));
+            let mask = [samples, rows];
+            let masks = [case.tensor(&mask, &counts), case.integers(&mask, -1..2), case.truths(&mask)];
+            for form in [topk, topk_gaps] {
+                for mask in masks {
+                    let packed = case.op("compress", &[x, mask], form(&dims, samples, keep, DType::F16), &[]);
+                    case.op("decompress", &[packed], f32(&dims), &[]);
+                }
+                let (ty, seed) = (form(&dims, samples, keep, DType::I8), [("seed", Value::Int(5))]);
+                for operands in [&[x, masks[0]][..], &[x, step, masks[0]]] {
+                    let packed = case.op("compress", operands, ty.clone(), &seed);
+                    case.op("decompress", &[packed], f32(&dims), &[]);
+                }
+            }
+            case.check(4e-6);
+        }
+    }
+}
+
 #[test]
 fn rounded_tensors() {
     for dims in [&[][..], &[5], &[6, 700], &[3, 2, 65], &[4, 9001], &[197, 16], &[3, 1]] {

@@ -1,15 +1,17 @@
 use super::stage::{Sink, Source};
-use super::{Cut, Index, bitmap, chosen};
+use super::{Counted, Cut, Index, bitmap, chosen};
 use crate::cpu::bits;
 use crate::cpu::topk::magnitude;
 use crate::cpu::wide::wide;
 
 wide! {
     /// Writes the index and the kept values of one sample.
-    pub fn pack[I: Index](x: &[f32], cut: Cut, index: I, sink: Sink<'_>) {
+    pub fn pack[I: Index](x: &[f32], counted: Option<&Counted<'_>>, cut: Cut, index: I, sink: Sink<'_>) {
         let (mut index, mut sink) = (index, sink);
         let mut left = cut.ties;
-        for x in x.chunks(64) {
+        let mut zeroed = [0.0; 64];
+        for (x, start) in x.chunks(64).zip((0..).step_by(64)) {
+            let x = counted.map_or(x, |it| it.group(start, x, &mut zeroed));
             let above = bits::word(x, |x| cut.threshold < magnitude(x));
             let equal = bits::word(x, |x| cut.threshold == magnitude(x));
             let kept = chosen(above, equal, &mut left);

@@ -51,12 +51,12 @@ fn layouts(n: usize) -> Vec<Pack> {
 }
 
 fn compress_with(layout: &Pack) -> Compress {
-    Compress { pack: layout.clone(), seed: 5, step: true }
+    Compress { pack: layout.clone(), seed: 5, step: true, rows: None }
 }
 
 fn packed(level: Level, threads: usize, layout: &Pack, x: &[f32]) -> Vec<u8> {
     let mut packed = vec![0xaa; layout.bytes()];
-    compress_at(level, &Pool::new(threads), &compress_with(layout), x, 3.0, &mut packed);
+    compress_at(level, &Pool::new(threads), &compress_with(layout), x, 3.0, None, &mut packed);
     packed
 }
 
@@ -267,7 +267,7 @@ fn rounding_at_random_keeps_the_mean() {
     let steps = 2000;
     for step in 0..steps {
         let mut packed = vec![0; layout.bytes()];
-        compress_at(Level::detect(), &Pool::new(1), &compress_with(&layout), &x, step as f32, &mut packed);
+        compress_at(Level::detect(), &Pool::new(1), &compress_with(&layout), &x, step as f32, None, &mut packed);
         let y = dense(Level::detect(), &layout, &packed);
         sums.iter_mut().zip(y).for_each(|(sum, y)| *sum += f64::from(y));
     }

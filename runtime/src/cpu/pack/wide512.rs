@@ -1,17 +1,20 @@
 use std::arch::x86_64::*;
 
 use super::stage::{GROUP, Sink, Source};
-use super::{Cut, Index, bitmap, chosen};
+use super::{Counted, Cut, Index, bitmap, chosen};
 
 /// Writes the index and the kept values of one sample.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt,bmi1,bmi2")]
-pub fn pack(x: &[f32], cut: Cut, mut index: impl Index, mut sink: Sink<'_>) {
+pub fn pack(x: &[f32], counted: Option<&Counted<'_>>, cut: Cut, mut index: impl Index, mut sink: Sink<'_>) {
     let mut left = cut.ties;
+    let mut zeroed = [0.0; GROUP];
     let (groups, rest) = x.as_chunks::<GROUP>();
-    for x in groups {
+    for (x, start) in groups.iter().zip((0..).step_by(GROUP)) {
+        let x = counted.and_then(|it| it.group(start, x, &mut zeroed).first_chunk()).unwrap_or(x);
         index.push(pack_group(x, u64::MAX, cut.threshold, &mut left, &mut sink));
     }
     if !rest.is_empty() {
+        let rest = counted.map_or(rest, |it| it.group(GROUP * groups.len(), rest, &mut zeroed));
         let mut padded = [0.0; GROUP];
         padded[..rest.len()].copy_from_slice(rest);
         let valid = (1 << rest.len()) - 1;
