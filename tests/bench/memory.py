@@ -34,7 +34,8 @@ ALLOCATORS = {
     RETURNING: {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"},
 }
 RAZORC = {
-    "razorc, dense": ["--sparsity", "0"],
+    "razorc, dense": ["--sparsity", "0", "--no-recompute"],
+    "razorc, dense, recomputed": ["--sparsity", "0"],
     **{f"razorc, {it} % pruned": ["--sparsity", f"0.{it}"] for it in (80, 90, 95, 97)},
 }
 

@@ -35,6 +35,18 @@ fn block() -> Model {
     m.model()
 }
 
+/// Two convolutions, each with normalization and an activation behind it.
+fn image() -> Model {
+    let mut m = Builder::new("image", 0);
+    m.input("x", "N,3,16,16").weight("c", &[8, 3, 3, 3]).weight("d", &[8, 8, 3, 3]).weight("head", &[8, 2]);
+    let pads = [("pads", [1; 4].into())];
+    m.node("h", "Conv", &["x", "c"], &pads).batch_norm("n", "h", 8).node("a", "Relu", &["n"], &[]);
+    m.node("i", "Conv", &["a", "d"], &pads).batch_norm("o", "i", 8).node("b", "Relu", &["o"], &[]);
+    m.node("p", "GlobalAveragePool", &["b"], &[]).node("f", "Flatten", &["p"], &[]);
+    m.node("y", "MatMul", &["f", "head"], &[]).output("y", "N,2");
+    m.model()
+}
+
 #[test]
 fn what_is_saved_whole_is_not_saved_twice() {
     let [saved, again] = [false, true].map(|it| options(it, "0", BatchNorm::Frozen));
@@ -47,11 +59,11 @@ fn what_is_saved_whole_is_not_saved_twice() {
     assert!(9 * again.saved_packed < 5 * saved.saved_packed, "{again:?} of {saved:?}");
     assert!(again.planned_peak < saved.planned_peak);
     // A trained normalization saves its input, and the convolution behind it an activation of its output.
-    let [saved, again] = [false, true].map(|it| plan(&mobile(), &options(it, "0", BatchNorm::Affine)));
-    assert!(
-        again.saved_packed < saved.saved_packed && again.planned_peak < saved.planned_peak,
-        "{again:?} of {saved:?}"
-    );
+    for norm in [BatchNorm::Affine, BatchNorm::Train] {
+        let [saved, again] = [false, true].map(|it| plan(&image(), &options(it, "0", norm)));
+        let activation = 4 * 8 * 8 * 16 * 16;
+        assert!(again.saved_packed + activation <= saved.saved_packed, "{again:?} of {saved:?}");
+    }
 }
 
 #[test]
@@ -94,10 +106,9 @@ fn no_plan_grows() {
 
 #[test]
 fn steps_have_the_same_bits() {
-    for (model, norm) in [(cnn(), BatchNorm::Train), (mobile(), BatchNorm::Affine), (mobile(), BatchNorm::Train)] {
+    for norm in [BatchNorm::Affine, BatchNorm::Train] {
         let [saved, again] = [false, true].map(|it| {
-            let options = Options { classes: 2, ..options(it, "0", norm) };
-            let file = written(&compile(&model, &options).unwrap());
+            let file = written(&compile(&image(), &options(it, "0", norm)).unwrap());
             let data = noise(&Expect::of(file.program()).unwrap(), 24);
             let mut trainer = Trainer::load(file, 2).unwrap();
             let order = Order::Shuffled { seed: 3, epoch: 0, batch: 0 };
