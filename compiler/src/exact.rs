@@ -1,5 +1,7 @@
 //! The program that a trainer's gradients are compared with before its first step.
 
+use std::collections::BTreeMap;
+
 use razorc_proto::Model;
 use razorc_proto::program::{Program, Resident, Role};
 
@@ -30,19 +32,37 @@ impl Planned {
         self.program.exact = exact.map(Box::new);
     }
 
-    /// Whether all of a program's weights and constants are this one's, too.
+    /// Whether all of a program's weights and constants are this one's, too. Constants that were made for fewer rows may be
+    /// the first ones of those here.
     fn has_residents_of(&self, exact: &Program, graphs: &Graphs) -> bool {
+        let residents = self.program.residents.iter().map(|it| (it.name.as_str(), it));
+        let residents: BTreeMap<&str, &Resident> = residents.collect();
         exact.residents.iter().filter(|it| it.role() != Role::State).all(|it| {
-            let same = |other: &&Resident| other.name == it.name && other.r#type == it.r#type && other.role == it.role;
-            let [ours, theirs] = [&self.weights, &graphs.weights].map(|weights| weights.get(&it.name));
-            let (Some(ours), Some(theirs)) = (ours, theirs) else { return false };
-            let equal = match (&ours.source, &theirs.source) {
-                (Source::Model { .. }, Source::Model { .. }) => ours.initializer == theirs.initializer,
-                (Source::Fill(ours), Source::Fill(theirs)) => ours == theirs,
-                _ => ours.bytes().ok() == theirs.bytes().ok(),
+            let weights = [&self.weights, &graphs.weights].map(|weights| weights.get(&it.name));
+            let (Some(other), [Some(ours), Some(theirs)]) = (residents.get(it.name.as_str()), weights) else {
+                return false;
             };
-            equal && self.program.residents.iter().any(|it| same(&it))
+            let same = other.r#type == it.r#type;
+            it.role == other.role
+                && match (&ours.source, &theirs.source) {
+                    (Source::Model { .. }, Source::Model { .. }) => same && ours.initializer == theirs.initializer,
+                    (Source::Fill(our), Source::Fill(their)) if same => our == their,
+                    _ if same || it.role() == Role::Frozen && begins(other, it) => {
+                        let bytes = [ours, theirs].map(|it| it.bytes().unwrap_or_default());
+                        !bytes[1].is_empty() && bytes[0].starts_with(&bytes[1])
+                    }
+                    _ => false,
+                }
         })
+    }
+}
+
+/// Whether the bytes of a resident could begin with those of `start`, which has fewer entries along the first axis.
+fn begins(whole: &Resident, start: &Resident) -> bool {
+    let (Some(whole), Some(start)) = (&whole.r#type, &start.r#type) else { return false };
+    match (&whole.dims[..], &start.dims[..]) {
+        ([n, rest @ ..], [m, others @ ..]) => m <= n && rest == others && whole.dtype == start.dtype,
+        _ => false,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::kernels::Kernel;
 use crate::kernels::optimizer::load;
 use crate::memory::{Footprint, Meter};
 use crate::metrics::StepStats;
-use crate::program::{Instruction, Ports, Program};
+use crate::program::{Instruction, Ports, Program, Resident};
 use crate::types::Type;
 
 /// A trainer in memory, ready to run. Nothing is allocated after it is loaded.
@@ -90,8 +90,12 @@ impl Trainer {
         let mut arena = Arena::new(&program, cpu.threads())?;
         let names = file.program().residents.iter().enumerate().map(|(idx, it)| (it.name.as_str(), idx));
         let indices: HashMap<&str, usize> = names.collect();
-        let is_state = |idx: usize| program.residents()[idx].role() == Role::State;
-        arena.load(&program, |idx| file.blob(*indices.get(program.residents()[idx].name())?).filter(|_| !is_state(idx)))?;
+        let bytes = |resident: &Resident| {
+            let blob = file.blob(*indices.get(resident.name())?).filter(|_| resident.role() != Role::State)?;
+            // A constant may be of more rows there.
+            blob.get(..resident.ty().bytes())
+        };
+        arena.load(&program, |idx| bytes(&program.residents()[idx]))?;
         Ok(Trainer { message: proto::Program::default(), program, arena, cpu, meter })
     }
 

@@ -27,11 +27,25 @@ pub(super) fn check(message: &proto::Program, outer: &Program) -> Result<Option<
         if message.blob.is_some() {
             return Err(fault("which has a blob of its own"));
         }
-        if resident.role() != Role::State && held.get(resident.name()) != Some(&(resident.ty(), resident.role())) {
+        let is_held = |&(ty, role): &(&Type, Role)| {
+            role == resident.role() && (ty == resident.ty() || role == Role::Frozen && begins(ty, resident.ty()))
+        };
+        if resident.role() != Role::State && !held.get(resident.name()).is_some_and(is_held) {
             return Err(fault("which the program itself does not have"));
         }
     }
     Ok(Some(Box::new(exact)))
+}
+
+/// Whether the bytes of a tensor begin with one of type `start`, which has fewer entries along the first axis.
+fn begins(whole: &Type, start: &Type) -> bool {
+    match (whole, start) {
+        (Type::Dense(dtype, dims), Type::Dense(other, fewer)) => match (&dims[..], &fewer[..]) {
+            ([n, rest @ ..], [m, others @ ..]) => dtype == other && m <= n && rest == others,
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 /// What decides how batches are made and what is right about them.

@@ -8,9 +8,9 @@ use razorc_proto::program::{self as proto, Role, optimizer};
 use super::{Observer, TrainError};
 use crate::arena::Arena;
 use crate::data::{Batch, Loader};
+use crate::error::ArenaError;
 use crate::fidelity::{Likeness, Sketch, last_layer};
 use crate::memory::available;
-use crate::error::ArenaError;
 use crate::program::Program;
 use crate::trainer::{LoadError, Trainer};
 
@@ -112,11 +112,7 @@ pub(super) fn load(
 }
 
 /// The exact program with the trainer's weights, if there is memory for it.
-fn load_exact(
-    file: &TrainerFile,
-    exact: Program,
-    threads: usize,
-) -> Result<Result<Trainer, Skipped>, TrainError> {
+fn load_exact(file: &TrainerFile, exact: Program, threads: usize) -> Result<Result<Trainer, Skipped>, TrainError> {
     let (planned, budget) = ((exact.arena_bytes() + exact.scratch_bytes()) as u64, file.program().budget);
     if budget != 0 && budget < planned {
         return Ok(Err(Skipped::Budget { needed: planned, budget }));
