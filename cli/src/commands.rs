@@ -10,7 +10,7 @@ mod train;
 
 use clap::Subcommand;
 use razorc_compiler::options::Options;
-use razorc_compiler::{Compiled, compile, dense_single};
+use razorc_compiler::{Planned, dense_single, planned};
 use razorc_proto::Model;
 
 use crate::failure::Result;
@@ -41,13 +41,15 @@ impl Command {
     }
 }
 
-/// What a model becomes, with what a dense trainer would take for one row noted beside its plan.
-fn compiled(model: &Model, options: &Options) -> Result<Compiled> {
-    let mut compiled = compile(model, options)?;
-    if let Some(memory) = &mut compiled.program.memory {
+/// What a model becomes, with the program that it is compared with before the first step, and what a dense trainer would
+/// take for one row noted beside its plan.
+fn complete(model: &Model, options: &Options) -> Result<Planned> {
+    let mut planned = planned(model, options)?;
+    planned.add_exact(model, options);
+    if let Some(memory) = &mut planned.program.memory {
         memory.dense_single = dense_single(model, options).ok();
     }
-    Ok(compiled)
+    Ok(planned)
 }
 
 /// Threads that a command computes on, unless told otherwise: one for each processor.

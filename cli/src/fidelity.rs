@@ -3,10 +3,9 @@
 use razorc_compiler::budget::{Calibration, SPARSITIES};
 use razorc_compiler::compile;
 use razorc_compiler::options::{Optimizer, OptimizerKind, Options};
-use razorc_proto::program::Program;
 use razorc_proto::{Model, TrainerFile, write_trainer};
 use razorc_runtime::data::{Dataset, Loader, Order, Transform};
-use razorc_runtime::fidelity::{Bound, Likeness, bounds, gradients};
+use razorc_runtime::fidelity::{Bound, Likeness, bounds, gradients, last_layer};
 use razorc_runtime::trainer::Trainer;
 use serde_json::{Value, json};
 
@@ -85,12 +84,12 @@ fn all_gradients(model: &Model, options: &Options, percent: u32, batches: &Batch
     options.razor.choices.clear();
     options.micro_batch = 0;
     let compiled = compile(model, &options)?;
-    let head = last_layer(&compiled.program);
     let folder = tempfile::TempDir::new().map_err(|e| Failure::input(format!("no folder for a trainer: {e}")))?;
     let path = folder.path().join("model.trainer");
     let blobs: Vec<_> = compiled.blobs.iter().map(|it| it.as_deref()).collect();
     write_trainer(&path, &compiled.program, &blobs)?;
     let mut trainer = Trainer::load(TrainerFile::open(&path)?, batches.threads)?;
+    let head = last_layer(trainer.program()).into_iter().map(str::to_string).collect();
 
     let order = Order::Shuffled { seed: 0, epoch: 0, batch: 0 };
     let mut loader = Loader::new(batches.data, batches.transform, trainer.batch(), order, batches.threads)?;
@@ -103,14 +102,6 @@ fn all_gradients(model: &Model, options: &Options, percent: u32, batches: &Batch
         measured.gradients.push(gradients(&mut trainer, &batch));
     }
     Ok(measured)
-}
-
-/// Names of the weights that the last layer of the forward phase reads.
-fn last_layer(program: &Program) -> Vec<String> {
-    let Some(train) = &program.train else { return vec![] };
-    let last = train.instructions.iter().rfind(|it| ["linear", "conv"].contains(&it.op.as_str()));
-    let operands = last.map(|it| &it.operands[1..]).unwrap_or_default();
-    operands.iter().filter_map(|&it| Some(train.values.get(it as usize)?.name.clone())).collect()
 }
 
 impl Fidelity {

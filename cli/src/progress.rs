@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use razorc_runtime::train::{EpochReport, Observer, Plan, StepReport};
+use razorc_runtime::train::{Checked, EpochReport, Observer, Plan, StepReport};
 use serde_json::json;
 
 use crate::report;
@@ -47,6 +47,10 @@ impl Display {
 }
 
 impl Observer for Display {
+    fn checked(&mut self, it: &Checked) {
+        self.say(&report::checked(it));
+    }
+
     fn started(&mut self, plan: &Plan) {
         (self.plan, self.began) = (*plan, Instant::now());
         if std::io::stderr().is_terminal() {
@@ -87,6 +91,10 @@ impl Drop for Display {
 pub struct JsonLines;
 
 impl Observer for JsonLines {
+    fn checked(&mut self, it: &Checked) {
+        report::say(report::checked_json(it));
+    }
+
     fn step(&mut self, it: &StepReport) {
         report::say(json!({
             "event": "step",
@@ -111,6 +119,11 @@ impl Observer for JsonLines {
 pub struct Both<'a>(pub &'a mut dyn Observer, pub &'a mut dyn Observer);
 
 impl Observer for Both<'_> {
+    fn checked(&mut self, checked: &Checked) {
+        self.0.checked(checked);
+        self.1.checked(checked);
+    }
+
     fn started(&mut self, plan: &Plan) {
         self.0.started(plan);
         self.1.started(plan);

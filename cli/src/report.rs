@@ -9,6 +9,7 @@ use razorc_compiler::passes::norm_from_output;
 use razorc_proto::program::{Memory, Saved};
 use razorc_runtime::memory::Footprint;
 use razorc_runtime::metrics::Score;
+use razorc_runtime::train::Checked;
 use serde_json::{Value, json};
 
 use crate::timeline::{Storage, Timeline};
@@ -34,6 +35,7 @@ pub fn bytes(n: u64) -> String {
 /// The plan's numbers in the order in which they are shown, with the keys that machines know.
 pub fn rows(memory: &Memory) -> Vec<(&'static str, &'static str, u64)> {
     let single = memory.dense_single.map(|n| ("dense_single", "dense, batch 1", n));
+    let check = memory.self_check.map(|n| ("self_check", "self-check", n));
     let rows = [
         ("weights", "weights", memory.weights),
         ("optimizer", "optimizer state", memory.optimizer),
@@ -45,7 +47,7 @@ pub fn rows(memory: &Memory) -> Vec<(&'static str, &'static str, u64)> {
         ("lower_bound", "lower bound", memory.lower_bound),
         ("paper_counter", "paper's counter", memory.paper_counter),
     ];
-    rows.into_iter().chain(single).collect()
+    rows.into_iter().chain(single).chain(check).collect()
 }
 
 /// The plan as one object, in bytes.
@@ -107,7 +109,7 @@ pub fn peak_json(timeline: &Timeline) -> Value {
 pub fn comparison(dense: &Memory, packed: &Memory, label: &str) -> String {
     let mut text = format!("{:<16}{:>12}{label:>16}", "", "dense");
     for ((key, name, dense), (_, _, packed)) in rows(dense).into_iter().zip(rows(packed)) {
-        if ["saved_dense", "lower_bound", "paper_counter", "dense_single"].contains(&key) {
+        if ["saved_dense", "lower_bound", "paper_counter", "dense_single", "self_check"].contains(&key) {
             continue;
         }
         text += &format!("\n{name:<16}{:>12}{:>16}", bytes(dense), bytes(packed));
@@ -182,6 +184,35 @@ pub fn footprint(memory: &Footprint) -> String {
     match memory.measured {
         Some(measured) => format!("{} planned, {} measured", bytes(memory.planned), bytes(measured)),
         None => format!("{} planned", bytes(memory.planned)),
+    }
+}
+
+/// How like the exact gradient the first one was, in words.
+pub fn checked(checked: &Checked) -> String {
+    let mut text = match checked {
+        Checked::Skipped(why) => format!("self-check skipped: {why}"),
+        Checked::Compared { cosine, norm_ratio } => format!(
+            "self-check: the body's first gradient has cosine {cosine:.2} with the exact one and {norm_ratio:.2} times its length"
+        ),
+    };
+    if checked.is_doubtful() {
+        text += "\nwarning: with so unlike gradients training may learn little or diverge; compile with a lower `--sparsity`, \
+                 spare layers with `--sparsity-for` or let `--calibrate` choose, and see them one by one with \
+                 `inspect --fidelity`";
+    }
+    text
+}
+
+/// The same as one object.
+pub fn checked_json(checked: &Checked) -> Value {
+    match checked {
+        Checked::Skipped(why) => json!({ "event": "check", "skipped": why.to_string() }),
+        Checked::Compared { cosine, norm_ratio } => json!({
+            "event": "check",
+            "cosine": cosine,
+            "norm_ratio": norm_ratio,
+            "warning": checked.is_doubtful(),
+        }),
     }
 }
 

@@ -33,6 +33,20 @@ pub struct Compiled {
     pub norms: Vec<norm_from_output::Decision>,
 }
 
+/// A trainer without the bytes of its weights, which nothing up to here needs.
+pub struct Planned {
+    /// The program; offsets and checksums of blobs come when they are written.
+    pub program: Program,
+    /// The plan of the same trainer if it saved every tensor whole.
+    pub dense: Memory,
+    /// What became of every saved tensor.
+    pub decisions: Vec<Decision>,
+    /// What the gradient of every normalization reads.
+    pub norms: Vec<norm_from_output::Decision>,
+    /// What residents are filled with.
+    pub(crate) weights: BTreeMap<String, Weight>,
+}
+
 /// Why a model cannot become a trainer.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -104,6 +118,11 @@ pub struct Graphs {
 
 /// Compiles a model into a trainer. A pure function of the model's bytes and the options.
 pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
+    planned(model, options)?.fill()
+}
+
+/// Compiles all but the bytes of the weights, which may be missing.
+pub fn planned(model: &Model, options: &Options) -> Result<Planned, CompileError> {
     let graphs = graphs(model, options)?;
     let train = schedule_with(&graphs.train, &kept(&graphs.train, &graphs.task, false), options.plan_effort);
     let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
@@ -115,8 +134,19 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let dense = plan(&graphs, &graphs.dense, eval, graphs.counters[0]);
     program.origin = Some(origin(model, options));
     program.saved = graphs.decisions.iter().map(|it| saved(it, options)).collect();
-    let blobs = blobs(&program, &graphs.weights)?;
-    Ok(Compiled { program, blobs, dense, decisions: graphs.decisions, norms: graphs.norms })
+    let Graphs { decisions, norms, weights, .. } = graphs;
+    Ok(Planned { program, dense, decisions, norms, weights })
+}
+
+impl Planned {
+    /// Reads the weights.
+    ///
+    /// # Errors
+    /// If one of them is not there.
+    pub fn fill(self) -> Result<Compiled, CompileError> {
+        let Planned { program, dense, decisions, norms, weights } = self;
+        Ok(Compiled { blobs: blobs(&program, &weights)?, program, dense, decisions, norms })
+    }
 }
 
 /// What memory the trainer would take if it saved everything whole, and what it takes; weights need no values for that.

@@ -44,6 +44,7 @@ pub mod budget;
 mod compile;
 pub mod doctor;
 pub mod error;
+mod exact;
 pub mod export;
 pub mod graph;
 pub mod import;
@@ -60,4 +61,4 @@ pub mod text;
 pub mod types;
 pub mod verify;
 
-pub use compile::{CompileError, Compiled, Graphs, compile, dense_single, graphs, plans, text_after};
+pub use compile::{CompileError, Compiled, Graphs, Planned, compile, dense_single, graphs, planned, plans, text_after};

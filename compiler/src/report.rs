@@ -37,6 +37,7 @@ pub fn memory(
         lower_bound: always + train.schedule.bound.max(eval.schedule.bound),
         paper_counter,
         dense_single: None,
+        self_check: None,
     }
 }
 

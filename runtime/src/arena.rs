@@ -57,11 +57,16 @@ impl Arena {
     /// Maps zeros for a program and the scratch of as many threads, each of which has at least [`cpu::scratch`] bytes, and
     /// touches them: memory that is not there is missed now rather than in the middle of a step.
     pub fn new(program: &Program, threads: usize) -> Result<Arena, ArenaError> {
-        let scratch = program.scratch_bytes().max(cpu::scratch(program)).checked_mul(threads);
-        let bytes = scratch.and_then(|it| it.checked_add(program.arena_bytes())).ok_or(ArenaError::TooLarge)?;
+        let bytes = Arena::bytes_for(program, threads).ok_or(ArenaError::TooLarge)?;
         let mut map = MmapMut::map_anon(bytes.max(ALIGN)).map_err(|source| ArenaError::Map { bytes, source })?;
         map.chunks_mut(PAGE).for_each(|page| page[0] = 0);
         Ok(Arena { map, program_bytes: program.arena_bytes() })
+    }
+
+    /// Bytes of the arena of a program with the scratch of as many threads; none where that is larger than any memory.
+    pub fn bytes_for(program: &Program, threads: usize) -> Option<usize> {
+        let scratch = program.scratch_bytes().max(cpu::scratch(program)).checked_mul(threads)?;
+        scratch.checked_add(program.arena_bytes())
     }
 
     /// Copies the weights in: for each resident its blob, or zeros where there is none.

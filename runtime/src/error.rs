@@ -210,6 +210,9 @@ pub enum ProgramError {
     /// A task that makes no sense.
     #[error("the task {0}")]
     Task(&'static str),
+    /// A program to compare with that is unsound, or does not fit.
+    #[error("the exact program {0}")]
+    Exact(String),
 }
 
 /// An arena that cannot be had or filled.

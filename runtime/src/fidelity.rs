@@ -1,13 +1,16 @@
 //! How like the exact gradient a gradient from pruned copies is.
 
-use std::collections::HashMap;
+mod sketch;
+
+use std::collections::{HashMap, HashSet};
 
 use crate::arena::Arena;
 use crate::data::Batch;
 use crate::kernels::Kernel;
 use crate::kernels::pack::Pack;
-use crate::program::{Instruction, Program};
+use crate::program::{Home, Instruction, Program};
 use crate::trainer::Trainer;
+pub use sketch::Sketch;
 
 /// Gradient of every trained weight on a batch, by the weight's name, times a factor that depends on the optimizer.
 ///
@@ -16,13 +19,23 @@ pub fn gradients(trainer: &mut Trainer, batch: &Batch<'_>) -> Vec<(String, Vec<f
     trainer.forget_state();
     trainer.step(batch, 0.0, 1);
     let names: Vec<String> = trainer.residents().map(|it| it.0.to_string()).collect();
-    let average = |name: &String| {
-        let state = ["momentum", "mean"].iter().find_map(|it| trainer.resident(&format!("{name}.{it}")));
-        state.map(|it| (name.clone(), it))
-    };
+    let average = |name: &String| Some((name.clone(), trainer.average(name)?.collect()));
     let found = names.iter().filter_map(average).collect();
     trainer.forget_state();
     found
+}
+
+/// Names of the weights that the last layer of the forward phase reads; what is trained before them is the body.
+///
+/// Of a program that computes nothing again in its backward phase, such as an exact one.
+pub fn last_layer(program: &Program) -> HashSet<&str> {
+    let (values, residents) = (program.train().values(), program.residents());
+    let last = program.train().instructions().iter().rfind(|it| ["linear", "conv"].contains(&it.op()));
+    let name = |value: usize| match values[value].home() {
+        Home::Resident(idx) => residents[idx].name(),
+        Home::Storage(_) => values[value].name(),
+    };
+    last.into_iter().flat_map(|it| &it.operands()[1..]).map(|it| name(it.value())).collect()
 }
 
 /// Two gradients, by their inner products.
@@ -38,6 +51,11 @@ impl Likeness {
     pub fn of(exact: &[f32], pruned: &[f32]) -> Likeness {
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
         Likeness { product: dot(exact, pruned), exact: dot(exact, exact), pruned: dot(pruned, pruned) }
+    }
+
+    /// Of two gradients by their sketches.
+    pub fn of_sketches(exact: &Sketch, pruned: &Sketch) -> Likeness {
+        Likeness { product: exact.product(pruned), exact: exact.energy(), pruned: pruned.energy() }
     }
 
     /// Of the gradients of several weights as one vector.

@@ -1,6 +1,7 @@
 //! What the process really takes, to hold against the plan.
 
 use std::fs;
+use std::path::Path;
 
 /// Planned and measured bytes of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,8 +57,46 @@ pub fn peak() -> Option<u64> {
     status("VmHWM:")
 }
 
+/// Bytes that can be had without swapping and within the limits of the process's control groups; `None` off Linux.
+pub fn available() -> Option<u64> {
+    let system = kilobytes("/proc/meminfo", "MemAvailable:");
+    system.into_iter().chain(left_in_groups()).min()
+}
+
+/// The least that any control group with a limit leaves; what the kernel can take back is not counted as taken.
+fn left_in_groups() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let left = groups.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
+        // In the second version all controllers share one tree.
+        let (root, [limit, taken, cached]) = match controllers {
+            "" => ("/sys/fs/cgroup", ["memory.max", "memory.current", "file "]),
+            it if it.split(',').any(|it| it == "memory") => {
+                ("/sys/fs/cgroup/memory", ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache "])
+            }
+            _ => return None,
+        };
+        let number = |group: &Path, name: &str| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
+        let left = |group: &Path| {
+            let (limit, taken) = (number(group, limit)?, number(group, taken)?);
+            let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+            let cached = stat.lines().find_map(|line| line.strip_prefix(cached)?.trim().parse::<u64>().ok());
+            Some(limit.saturating_sub(taken.saturating_sub(cached.unwrap_or(0))))
+        };
+        // In a container the group's own path may not be there, but the root is.
+        let group = Path::new(root).join(path);
+        group.ancestors().take_while(|it| it.starts_with(root)).filter_map(left).min()
+    });
+    left.min()
+}
+
 fn status(key: &str) -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/status").ok()?;
+    kilobytes("/proc/self/status", key)
+}
+
+fn kilobytes(file: &str, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kilobytes.checked_mul(1024)

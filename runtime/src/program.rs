@@ -7,6 +7,7 @@ use crate::error::ProgramError;
 use crate::kernels::Kernel;
 use crate::types::Type;
 
+mod exact;
 mod overlap;
 mod residents;
 mod sequence;
@@ -27,6 +28,7 @@ pub struct Program {
     arena_bytes: usize,
     scratch_bytes: usize,
     task: proto::Task,
+    exact: Option<Box<Program>>,
 }
 
 /// What is in the arena for as long as the trainer runs.
@@ -127,7 +129,7 @@ impl Program {
             sequence::check(name, part, &residents, arena_bytes, task)
         };
         let (train, eval) = (part("train", &message.train)?, part("eval", &message.eval)?);
-        Ok(Program {
+        let mut program = Program {
             name: message.name.clone(),
             train,
             eval,
@@ -135,7 +137,10 @@ impl Program {
             arena_bytes,
             scratch_bytes,
             task: task.clone(),
-        })
+            exact: None,
+        };
+        program.exact = exact::check(message, &program)?;
+        Ok(program)
     }
 
     /// Name of the model.
@@ -176,6 +181,20 @@ impl Program {
     /// Parts of a step's batch, one after the other.
     pub fn parts(&self) -> usize {
         self.task.batch as usize / self.rows()
+    }
+
+    /// Index of the state that is an average of a weight's gradient: SGD's momentum, or Adam's mean.
+    pub fn average(&self, weight: &str) -> Option<usize> {
+        let of = |name: &str| {
+            let state = name.strip_prefix(weight).and_then(|it| it.strip_prefix('.'));
+            state.is_some_and(|it| ["momentum", "mean"].contains(&it))
+        };
+        self.residents.iter().position(|it| it.role == Role::State && of(&it.name))
+    }
+
+    /// The same network and task with nothing pruned or rounded, for batches and weights of this one.
+    pub fn exact(&self) -> Option<&Program> {
+        self.exact.as_deref()
     }
 
     /// What is learned, and the names of the ports.

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod error;
 mod observer;
+mod self_check;
 mod settings;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use checkpoint::Checkpoints;
 pub use checkpoint::{BEST, LAST, resumable};
 pub use error::TrainError;
 pub use observer::{EpochReport, Observer, Plan, StepReport};
+pub use self_check::{Checked, Skipped};
 pub use settings::{Length, Settings};
 
 /// Step times that the median is taken of.
@@ -75,8 +77,11 @@ pub fn train(run: Run<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Re
     let mut progress = checkpoint::start(file.program(), settings, &text)?;
 
     // Before the arena, so that the data's memory is not taken for the trainer's.
-    let loader = loader(data, settings, batch, &progress)?;
-    let mut trainer = Trainer::load(file, threads)?;
+    let mut loader = loader(data, settings, batch, &progress)?;
+    let mut trainer = match settings.self_check && !settings.resume {
+        true => self_check::load(file, &mut loader, threads, observer)?,
+        false => Trainer::load(file, threads)?,
+    };
     trainer.describe(data.class_names(), Preprocess::from(&settings.transform));
     if !settings.resume {
         trainer.forget_state();

@@ -16,7 +16,7 @@ use crate::kernels::Kernel;
 use crate::kernels::optimizer::load;
 use crate::memory::{Footprint, Meter};
 use crate::metrics::StepStats;
-use crate::program::{Instruction, Ports, Program};
+use crate::program::{Instruction, Ports, Program, Resident};
 use crate::types::Type;
 
 /// A trainer in memory, ready to run. Nothing is allocated after it is loaded.
@@ -59,14 +59,44 @@ impl Trainer {
     /// # Errors
     /// If it makes no sense, or needs more memory than there is.
     pub fn load(file: TrainerFile, threads: usize) -> Result<Trainer, LoadError> {
-        let message = file.program().clone();
-        let program = Program::check(&message)?;
+        let mut trainer = Trainer::hold(&file, threads)?;
+        trainer.meter.let_go(file);
+        Ok(trainer)
+    }
+
+    /// As [`Trainer::load`], but the file is only let go by [`Trainer::settle`].
+    pub(crate) fn hold(file: &TrainerFile, threads: usize) -> Result<Trainer, LoadError> {
+        let program = Program::check(file.program())?;
+        // What it was compared with is of no use once it trains.
+        let message = proto::Program { exact: None, ..file.program().clone() };
         let cpu = Cpu::new(threads);
-        let mut meter = Meter::start();
+        let meter = Meter::start();
         let mut arena = Arena::new(&program, cpu.threads())?;
         arena.load(&program, |idx| file.blob(idx))?;
-        meter.let_go(file);
         Ok(Trainer { message, program, arena, cpu, meter })
+    }
+
+    /// Takes everything from the file again, as if nothing had run, and lets it go.
+    pub(crate) fn settle(&mut self, file: TrainerFile) -> Result<(), LoadError> {
+        self.arena.load(&self.program, |idx| file.blob(idx))?;
+        self.meter.let_go(file);
+        Ok(())
+    }
+
+    /// The checked exact program of a trainer, with the trainer's weights; it has nothing to be saved.
+    pub(crate) fn load_exact(file: &TrainerFile, program: Program, threads: usize) -> Result<Trainer, LoadError> {
+        let cpu = Cpu::new(threads);
+        let meter = Meter::start();
+        let mut arena = Arena::new(&program, cpu.threads())?;
+        let names = file.program().residents.iter().enumerate().map(|(idx, it)| (it.name.as_str(), idx));
+        let indices: HashMap<&str, usize> = names.collect();
+        let bytes = |resident: &Resident| {
+            let blob = file.blob(*indices.get(resident.name())?).filter(|_| resident.role() != Role::State)?;
+            // A constant may be of more rows there.
+            blob.get(..resident.ty().bytes())
+        };
+        arena.load(&program, |idx| bytes(&program.residents()[idx]))?;
+        Ok(Trainer { message: proto::Program::default(), program, arena, cpu, meter })
     }
 
     /// One optimizer step on a batch that fits the trainer's [`Expect`]; `number` is the step's, from 1.
@@ -158,6 +188,11 @@ impl Trainer {
     pub fn resident(&self, name: &str) -> Option<Vec<f32>> {
         let idx = self.program.residents().iter().position(|it| it.name() == name)?;
         Some(self.numbers(idx).collect())
+    }
+
+    /// The average that the optimizer keeps of a weight's gradient: SGD's momentum, or Adam's mean.
+    pub(crate) fn average(&self, weight: &str) -> Option<impl Iterator<Item = f32>> {
+        self.program.average(weight).map(|idx| self.numbers(idx))
     }
 
     /// Values of what training has changed, by the names that they have in the ONNX model.

@@ -7,16 +7,24 @@ use std::sync::mpsc;
 use std::thread;
 
 use razorc_compiler::options::Options;
-use razorc_compiler::{Compiled, compile};
+use razorc_compiler::{Compiled, compile, planned};
 use razorc_proto::{Model, TrainerFile, write_trainer};
 use razorc_runtime::data::{Dataset, Expect};
 use razorc_runtime::rng::Rng;
 
+pub mod mutants;
 pub mod programs;
 
 /// Compiles a model, writes the trainer to a temporary file and opens it.
 pub fn trainer(model: &Model, options: &Options) -> TrainerFile {
     written(&compile(model, options).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// As [`trainer`], with the program that it is compared with before the first step.
+pub fn trainer_with_exact(model: &Model, options: &Options) -> TrainerFile {
+    let mut planned = planned(model, options).unwrap_or_else(|error| panic!("{error}"));
+    planned.add_exact(model, options);
+    written(&planned.fill().unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// Writes a compiled trainer to a temporary file and opens it.

@@ -16,6 +16,8 @@ mod memory;
 mod page;
 #[path = "cli/saved.rs"]
 mod saved;
+#[path = "cli/self_check.rs"]
+mod self_check;
 #[path = "cli/tasks.rs"]
 mod tasks;
 #[path = "cli/texts.rs"]

@@ -27,6 +27,7 @@ fn settings(folder: Option<&Path>) -> Settings {
         loader_threads: 2,
         checkpoints: folder.map(Path::to_path_buf),
         resume: false,
+        self_check: true,
     }
 }
 

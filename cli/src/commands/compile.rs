@@ -6,7 +6,7 @@ use razorc_compiler::options::Options;
 use razorc_compiler::{compile, graphs, plans};
 use razorc_proto::{Model, write_trainer};
 
-use super::{compiled, threads};
+use super::{complete, threads};
 use crate::failure::Result;
 use crate::fidelity::{self, Batches};
 use crate::options::{CompileOptions, DataOptions};
@@ -51,7 +51,7 @@ impl Compile {
             Some(fitted) => (fitted, "as chosen".to_string()),
             None => (options, self.options.method_label()),
         };
-        let packed = compiled(&model, &options)?;
+        let packed = complete(&model, &options)?.fill()?;
         let mut program = packed.program;
         if let Some(origin) = &mut program.origin {
             origin.file = self.model.display().to_string();

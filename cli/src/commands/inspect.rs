@@ -6,7 +6,7 @@ use razorc_proto::program::task::Kind;
 use razorc_proto::program::{Program, Role};
 use razorc_proto::{Model, TrainerError, TrainerFile, replace};
 
-use super::{compiled, threads};
+use super::{complete, threads};
 use crate::failure::{Failure, Result};
 use crate::fidelity::{self, Batches};
 use crate::options::{CompileOptions, DataOptions};
@@ -128,7 +128,7 @@ impl Inspect {
             Ok(file) => Ok(file.program().clone()),
             Err(TrainerError::NotATrainer { .. }) => {
                 let (model, options) = (Model::open(&self.file)?, self.options.parse()?);
-                Ok(compiled(&model, &options)?.program)
+                Ok(complete(&model, &options)?.program)
             }
             Err(error) => Err(error.into()),
         }

@@ -81,6 +81,7 @@ impl Quickstart {
             loader_threads: 1,
             checkpoints: None,
             resume: false,
+            self_check: false,
         };
         let mut fresh = Trainer::load(file.clone(), threads)?;
         let before = razorc_runtime::train::evaluate(&mut fresh, &validation, &settings.transform, 1)?;

@@ -41,6 +41,9 @@ pub struct Train {
     /// Go on where the run that wrote `--checkpoint` stopped, to the same bits
     #[arg(long, requires = "checkpoint")]
     resume: bool,
+    /// Do not compare the gradient of the first batch with the exact one
+    #[arg(long)]
+    no_self_check: bool,
     /// The tuned ONNX model
     #[arg(short, long, value_name = "TUNED.onnx")]
     output: Option<PathBuf>,
@@ -176,6 +179,7 @@ impl Train {
             loader_threads: threads,
             checkpoints: self.checkpoint.clone(),
             resume: self.resume,
+            self_check: !self.no_self_check,
         })
     }
 }

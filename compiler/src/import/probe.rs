@@ -47,7 +47,9 @@ pub fn probe(model: &Model, sizes: &Sizes<'_>) -> Result<Probe, ImportError> {
     let mut initializers = vec![];
     for tensor in &graph.initializer {
         let dims = weight_dims(tensor)?;
-        if is_float(tensor) && !dims.is_empty() && SMALL < dims.iter().product() {
+        // Plans are made for weights that are not there, too.
+        let large = || SMALL < dims.iter().product() || is_missing(tensor, model.folder());
+        if is_float(tensor) && !dims.is_empty() && large() {
             inputs.push(input(tensor.name(), DataType::Float.into(), &dims));
         } else if is_float(tensor) && tensor.data_type() != DataType::Float as i32 {
             initializers.push(widened(tensor, model.folder())?);
@@ -82,6 +84,11 @@ pub fn probe(model: &Model, sizes: &Sizes<'_>) -> Result<Probe, ImportError> {
         ..ModelProto::default()
     };
     Ok(Probe { model: model.with_proto(proto), baked })
+}
+
+/// Whether a tensor's bytes lie in another file, which cannot be read.
+fn is_missing(tensor: &TensorProto, folder: Option<&Path>) -> bool {
+    !tensor.external_data.is_empty() && TensorData::decode(tensor, folder).is_err()
 }
 
 /// The f32 tensor that stands for one of another width.

@@ -33,6 +33,8 @@ pub struct Loader {
     workers: Vec<JoinHandle<()>>,
     current: Piece,
     next: u64,
+    /// Whether `current` holds the next batch.
+    peeked: bool,
     failed: bool,
     bytes: usize,
 }
@@ -148,7 +150,7 @@ impl Loader {
             })
             .collect();
         shared.wait_until_all_began();
-        Ok(Loader { shared, workers, current, next, failed: false, bytes })
+        Ok(Loader { shared, workers, current, next, peeked: false, failed: false, bytes })
     }
 
     /// Waits for the next batch; none after the last one of an evaluation.
@@ -156,27 +158,44 @@ impl Loader {
     /// # Errors
     /// If a file changed after its data set was opened. Nothing comes after an error.
     pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>, DataError> {
+        let peeked = self.peek()?.is_some();
+        self.peeked = false;
+        self.next += u64::from(peeked);
+        Ok(peeked.then(|| self.batch(self.next - 1)))
+    }
+
+    /// Waits for the next batch, which is the next one still.
+    ///
+    /// # Errors
+    /// As [`Loader::next_batch`].
+    pub fn peek(&mut self) -> Result<Option<Batch<'_>>, DataError> {
         let plan = &self.shared.plan;
         if self.failed || plan.order == Order::Sequential && plan.n_batches <= self.next {
             return Ok(None);
         }
-        for piece in 0..plan.pieces() {
+        for piece in 0..if self.peeked { 0 } else { plan.pieces() } {
             let at = piece as usize * plan.rows;
             let read = self.shared.read(self.next * plan.pieces() + piece, |piece| self.current.put(at, piece));
             self.failed = read.is_err();
             read?;
         }
-        let (epoch, number) = (self.next / plan.n_batches, self.next % plan.n_batches);
-        self.next += 1;
+        self.peeked = true;
+        Ok(Some(self.batch(self.next)))
+    }
+
+    /// The batch of this number, counted through the epochs, which is there.
+    fn batch(&self, idx: u64) -> Batch<'_> {
+        let plan = &self.shared.plan;
+        let (epoch, number) = (idx / plan.n_batches, idx % plan.n_batches);
         let len = plan.batch.min(plan.n_rows - number as usize * plan.batch);
-        Ok(Some(Batch {
+        Batch {
             epoch,
             number,
             len,
             inputs: &self.current.inputs,
             targets: self.current.targets(),
             rows: &self.current.weights,
-        }))
+        }
     }
 
     /// Batches of an epoch.

@@ -32,7 +32,7 @@ pub fn resumable(folder: &Path, file: &TrainerFile) -> Result<TrainerFile, Train
 
 /// A program without what training writes into it.
 fn plain(program: &Program) -> Program {
-    let mut program = Program { progress: None, ..program.clone() };
+    let mut program = Program { progress: None, exact: None, ..program.clone() };
     for resident in &mut program.residents {
         (resident.blob, resident.checksum) = (None, 0);
     }

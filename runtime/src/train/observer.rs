@@ -1,9 +1,12 @@
 use std::time::Duration;
 
+use super::Checked;
 use crate::metrics::{Score, StepStats};
 
 /// Hears how a run goes. Every method does nothing unless it is given.
 pub trait Observer {
+    /// The gradient of the first batch was compared with the exact one, or not; not told where nothing is to compare.
+    fn checked(&mut self, _checked: &Checked) {}
     /// The trainer is loaded, and the first step comes next.
     fn started(&mut self, _plan: &Plan) {}
     /// A step is done.

@@ -26,6 +26,9 @@ pub struct Settings {
     pub checkpoints: Option<PathBuf>,
     /// The trainer is a checkpoint; go on where it was written.
     pub resume: bool,
+    /// Compare the gradient of the first batch with the exact one, where the trainer knows how. The bits do not depend
+    /// on it.
+    pub self_check: bool,
 }
 
 /// When a run ends.

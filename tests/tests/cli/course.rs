@@ -27,7 +27,7 @@ fn machines_read_lines() {
     let lines = sandbox.succeed(&format!("{TRAIN} --steps 5 --json"));
     let lines: Vec<Value> = lines.lines().map(json).collect();
     let events = |name: &str| lines.iter().filter(|it| it["event"] == name).count();
-    assert_eq!((events("step"), events("epoch"), events("end")), (5, 2, 1));
+    assert_eq!((events("check"), events("step"), events("epoch"), events("end")), (1, 5, 2, 1));
     let end = lines.last().unwrap();
     for key in ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "step_ms"] {
         assert!(end[key].as_f64().is_some_and(|it| it >= 0.0), "{key}: {end}");
@@ -38,10 +38,12 @@ fn machines_read_lines() {
     let memory = json(&sandbox.succeed("inspect mlp.onnx --classes 3 --memory --json"));
     let number = |key: &str| memory[key].as_u64().unwrap_or_else(|| panic!("{key}: {memory}"));
     assert_eq!(number("weights") + number("optimizer") + number("dynamic_peak"), number("planned_peak"));
-    for key in ["saved_dense", "saved_packed", "transient", "lower_bound", "paper_counter", "dense_single"] {
+    for key in
+        ["saved_dense", "saved_packed", "transient", "lower_bound", "paper_counter", "dense_single", "self_check"]
+    {
         number(key);
     }
-    assert_eq!(memory.as_object().unwrap().len(), 11, "ten numbers and the peak");
+    assert_eq!(memory.as_object().unwrap().len(), 12, "eleven numbers and the peak");
 }
 
 #[test]
