@@ -205,7 +205,7 @@ pub(crate) fn unpacked(
     let norms = norm_from_output::decisions(&dense, &options.razor);
     let mut train = dense.clone();
     passes::apply(passes::SAVES, &mut train, options, watch);
-    passes::apply(&[passes::ACCUMULATE], &mut dense, options, &mut |_, _| {});
+    passes::apply(passes::UPDATES, &mut dense, options, &mut |_, _| {});
     let (weights, plan_effort) = (imported.weights, options.plan_effort);
     Ok(Graphs { dense, train, eval, decisions: vec![], norms, counters, weights, task, plan_effort })
 }

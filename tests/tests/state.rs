@@ -1,7 +1,6 @@
 //! Optimizer state that is stored in fewer bits.
 
-use razorc_compiler::options::{Optimizer, OptimizerKind, Options};
-use razorc_compiler::types::DType;
+use razorc_compiler::options::{Optimizer, OptimizerKind, Options, StateForm};
 use razorc_compiler::{compile, graphs, plans};
 use razorc_fixtures::{cnn, mlp};
 use razorc_proto::program::{self as proto, Memory, Preprocess, Progress, Role, attr};
@@ -13,7 +12,7 @@ use razorc_tests::{noise, trainer};
 
 const KINDS: [OptimizerKind; 3] = [OptimizerKind::Sgd, OptimizerKind::Adam, OptimizerKind::AdamW];
 
-fn options(kind: OptimizerKind, state: DType) -> Options {
+fn options(kind: OptimizerKind, state: StateForm) -> Options {
     let optimizer = Optimizer { kind, state, weight_decay: 0.01, ..Optimizer::default() };
     Options { batch: 8, classes: 2, optimizer, ..Options::default() }
 }
@@ -49,12 +48,12 @@ fn twenty_steps_are_close_to_exact_ones() {
             let losses = steps(&mut trainer, &expect, rate(kind), 1..=20);
             (trainer, losses)
         };
-        let ((exact, losses), (rounded, others)) = (run(DType::F32), run(DType::Bf16));
+        let ((exact, losses), (rounded, others)) = (run(StateForm::F32), run(StateForm::Bf16));
         println!("{kind:?}: {:?} and {:?}", &losses[16..], &others[16..]);
         assert!(losses[19] < losses[0], "nothing was learned: {losses:?}");
         assert!(losses.iter().zip(&others).all(|(a, b)| (a - b).abs() < 0.02 * losses[0]), "{losses:?}\n{others:?}");
         assert_ne!(losses, others, "nothing was rounded");
-        let start = Trainer::load(trainer(&cnn(), &options(kind, DType::F32)), 1).unwrap();
+        let start = Trainer::load(trainer(&cnn(), &options(kind, StateForm::F32)), 1).unwrap();
         for (name, role, _) in exact.residents().filter(|it| it.1 == Role::Param) {
             let [start, exact, rounded] = [&start, &exact, &rounded].map(|it| it.resident(name).unwrap());
             let length = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
@@ -67,7 +66,7 @@ fn twenty_steps_are_close_to_exact_ones() {
 #[test]
 fn bits_depend_neither_on_threads_nor_on_checkpoints() {
     for kind in KINDS {
-        let file = || trainer(&cnn(), &options(kind, DType::Bf16));
+        let file = || trainer(&cnn(), &options(kind, StateForm::Bf16));
         let (mut whole, expect) = loaded(file(), 1);
         steps(&mut whole, &expect, rate(kind), 1..=6);
         let (mut half, _) = loaded(file(), 3);
@@ -88,19 +87,19 @@ fn bits_depend_neither_on_threads_nor_on_checkpoints() {
 fn the_plan_shows_half_of_the_state() {
     let plan = |model: &Model, options: &Options| -> Memory { plans(&graphs(model, options).unwrap()).1 };
     for kind in KINDS {
-        let [exact, rounded] = [DType::F32, DType::Bf16].map(|it| plan(&cnn(), &options(kind, it)));
+        let [exact, rounded] = [StateForm::F32, StateForm::Bf16].map(|it| plan(&cnn(), &options(kind, it)));
         let tensors = 2 * rounded.weights / 64;
         assert!(2 * rounded.optimizer <= exact.optimizer + tensors * 64 && rounded.optimizer < exact.optimizer);
     }
     // Nothing can be added onto a rounded momentum, so parts of a batch add up in a state of their own.
     let parts = |state| Options { micro_batch: 2, ..options(OptimizerKind::Sgd, state) };
-    let [exact, rounded] = [DType::F32, DType::Bf16].map(|it| plan(&cnn(), &parts(it)));
+    let [exact, rounded] = [StateForm::F32, StateForm::Bf16].map(|it| plan(&cnn(), &parts(it)));
     assert!(exact.optimizer < rounded.optimizer, "{} and {}", exact.optimizer, rounded.optimizer);
 }
 
 #[test]
 fn programs_that_round_what_they_must_not_are_refused() {
-    let program = compile(&mlp(), &options(OptimizerKind::Sgd, DType::Bf16)).unwrap().program;
+    let program = compile(&mlp(), &options(OptimizerKind::Sgd, StateForm::Bf16)).unwrap().program;
     assert!(Program::check(&program).is_ok());
     type Break = fn(&mut proto::Program);
     let told = |break_it: Break| {

@@ -2,8 +2,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use razorc_compiler::budget::{self, BudgetError, Calibration};
-use razorc_compiler::options::Options;
+use razorc_compiler::options::{Clip, ClipScope, Options};
 use razorc_compiler::{compile, graphs, plans};
+use razorc_proto::program::Memory;
 use razorc_proto::{Model, write_trainer};
 
 use super::{compiled, threads};
@@ -62,6 +63,7 @@ impl Compile {
 
         let plan = program.memory.unwrap_or_default();
         report::say(report::comparison(&packed.dense, &plan, &label));
+        self.say_clipping(&model, &options, &plan)?;
         if let Some(memory) = self.memory {
             let rows = if options.has_parts() { format!(", {} rows at a time", options.rows()) } else { String::new() };
             report::say(format_args!("\n{} of {memory} bytes are planned{rows}", plan.planned_peak));
@@ -70,6 +72,22 @@ impl Compile {
             report::say(report::choices(&program.saved));
         }
         report::say(format_args!("wrote {}", output.display()));
+        Ok(())
+    }
+
+    /// What it costs to clip all gradients together.
+    fn say_clipping(&self, model: &Model, options: &Options, plan: &Memory) -> Result<()> {
+        let Some(clip) = options.optimizer.clip.filter(|it| it.scope == ClipScope::Global) else { return Ok(()) };
+        let mut apart = options.clone();
+        apart.optimizer.clip = Some(Clip { scope: ClipScope::PerWeight, ..clip });
+        let without = plans(&graphs(model, &apart)?).1;
+        report::say(match plan.planned_peak.saturating_sub(without.planned_peak) {
+            0 => "\nclipping all gradients together takes no more than `--clip per-weight` here".into(),
+            more => format!(
+                "\nclipping waits until all gradients are in memory: {} more than `--clip per-weight`",
+                report::bytes(more)
+            ),
+        });
         Ok(())
     }
 

@@ -152,6 +152,8 @@ struct Written {
     kernel: Option<Kernel>,
     /// How often it was overwritten.
     version: u32,
+    /// Whether that was for the last part of a batch alone.
+    once: bool,
 }
 
 impl Walk<'_> {
@@ -162,7 +164,7 @@ impl Walk<'_> {
                 if self.storages[at].steps.start != 0 {
                     return Err(self.value_fault(value, "is filled before step 0 but not live there"));
                 }
-                self.written.insert(at, Written { kernel: None, version: 0 });
+                self.written.insert(at, Written { kernel: None, version: 0, once: false });
                 self.versions.insert(place.value, 0);
             }
         }
@@ -198,8 +200,8 @@ impl Walk<'_> {
             let Some(result) = result else { continue };
             let written = match kernel.in_place().get(slot) {
                 Some(&operand) => self.update(&kernel, &operands, operand, result),
-                // Of what the other parts leave out, they find no results.
-                None if !self.always.contains(&step) => Err("is not made for every part of a batch"),
+                // What runs for the last part alone comes after all that could miss its results.
+                None if step < self.always.start => Err("is not made for every part of a batch"),
                 None => self.write(step, &kernel, result, slot == 0 && reused.is_some()),
             };
             written.map_err(|problem| fault(result.name.clone(), problem))?;
@@ -255,7 +257,8 @@ impl Walk<'_> {
             Some(it) if over => it.version + 1,
             Some(_) => return Err("is written twice"),
         };
-        self.written.insert(at, Written { kernel: Some(kernel.clone()), version });
+        let once = self.always.end <= step;
+        self.written.insert(at, Written { kernel: Some(kernel.clone()), version, once });
         match self.versions.insert(value.place.value, version) {
             None => Ok(()),
             Some(_) => Err("is written twice"),
@@ -290,6 +293,11 @@ impl Walk<'_> {
             self.readable(instructions.len(), value).map_err(|_| {
                 self.value_fault(value, "is read after the last step but not written, or not live there")
             })?;
+            if let Home::Storage(at) = value.home
+                && self.written.get(&at).is_some_and(|it| it.once)
+            {
+                return Err(self.value_fault(value, "is read after every part of a batch but made for the last alone"));
+            }
         }
         Ok(())
     }
