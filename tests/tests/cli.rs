@@ -18,6 +18,8 @@ mod page;
 mod saved;
 #[path = "cli/tasks.rs"]
 mod tasks;
+#[path = "cli/updates.rs"]
+mod updates;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

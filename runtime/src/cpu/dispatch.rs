@@ -4,9 +4,9 @@ use super::pack::Packed;
 use super::quant::Rounded;
 use super::state::Weight;
 use super::{
-    activation, attention, binary, broadcast, clip, conv, cross_entropy, dropout, elementwise, fold, index, layout, linear,
-    logic, loss, lrn, norm, optimizer, pack, places, pool2d, quant, reduce, resize, row_norm, rows, slope, softmax,
-    sparse, topk, unary, volume,
+    activation, attention, binary, broadcast, clip, conv, cross_entropy, dropout, elementwise, fold, index, layout,
+    linear, logic, loss, lrn, norm, optimizer, pack, places, pool2d, quant, reduce, resize, row_norm, rows, slope,
+    softmax, sparse, topk, unary, volume,
 };
 use crate::arena::{Element, Reusable, Step};
 use crate::kernels::Kernel;

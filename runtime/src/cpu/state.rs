@@ -90,9 +90,9 @@ impl<'a, const N: usize> Weight<'a, N> {
                 for (piece, w) in pieces().zip(w.chunks_mut(PIECE)) {
                     let blocks = piece.start / BLOCK * 4..piece.end.div_ceil(BLOCK) * 4;
                     // SAFETY: as above; pieces are of whole blocks, but for the last one.
-                    let states = states.each_ref().map(|it| unsafe {
-                        (it.code, it.scales.part(blocks.clone()), it.codes.part(piece.clone()))
-                    });
+                    let states = states
+                        .each_ref()
+                        .map(|it| unsafe { (it.code, it.scales.part(blocks.clone()), it.codes.part(piece.clone())) });
                     held.iter_mut().zip(&states).for_each(|(held, state)| load_blocks(state.0, state.1, state.2, held));
                     update(piece.start, w, held.each_mut().map(|it| &mut it[..piece.len()]));
                     for (slot, (held, (code, scales, codes))) in held.iter().zip(states).enumerate() {

@@ -3,6 +3,17 @@
 //!
 //! Both are rounded up or down at random, by a seed and the number of the step, so that updates smaller than half of the way
 //! to the next level are not lost (Zamirai et al., Revisiting BFloat16 Training, 2020).
+//!
+//! In 8 bits Adam's variance must not become zero: the quickstart's network, trained on all ten digits by Adam for 468 steps,
+//! broke down within them for each of 4 seeds where the smallest numbers were rounded to zero, to the nearest or at random. With
+//! at least the smallest level its validation loss was 0.066 for both roundings (f32 0.067, bf16 0.065). A block of 256 is the
+//! authors' later choice; relative error (root of the squares' ratio) of 131072 numbers, to the nearest and at random:
+//!
+//! | block | bytes an element | normal, signed | squares of normal, unsigned |
+//! |---|---|---|---|
+//! | 64 | 1.063 | 0.0094, 0.0132 | 0.0052, 0.0073 |
+//! | 256 | 1.016 | 0.0108, 0.0152 | 0.0065, 0.0091 |
+//! | 2048 | 1.002 | 0.0124, 0.0175 | 0.0080, 0.0113 |
 
 use razorc_proto::packed;
 
@@ -205,7 +216,9 @@ mod tests {
     fn levels_are_those_of_the_dynamic_tree_code() {
         let near = |x: f32, y: f64| (f64::from(x) / y - 1.0).abs() < 1e-6;
         let [signed, unsigned] = [true, false].map(Code::of);
-        assert!(near(signed.levels[1], 0.55e-6) && near(signed.levels[2], 0.325e-5) && near(signed.levels[3], 0.775e-5));
+        assert!(
+            near(signed.levels[1], 0.55e-6) && near(signed.levels[2], 0.325e-5) && near(signed.levels[3], 0.775e-5)
+        );
         assert!(near(unsigned.levels[1], 0.325e-6) && near(unsigned.levels[254], 1.0 - 0.9 / 256.0));
         assert!(near(signed.levels[126], 1.0 - 0.9 * 1.5 / 64.0));
         for (code, last) in [(signed, 127), (unsigned, 255)] {

@@ -200,8 +200,7 @@ impl Walk<'_> {
             let Some(result) = result else { continue };
             let written = match kernel.in_place().get(slot) {
                 Some(&operand) => self.update(&kernel, &operands, operand, result),
-                // What runs for the last part alone comes after all that could miss its results.
-                None if step < self.always.start => Err("is not made for every part of a batch"),
+                None if !self.made_for_all(step, &operands) => Err("is not made for every part of a batch"),
                 None => self.write(step, &kernel, result, slot == 0 && reused.is_some()),
             };
             written.map_err(|problem| fault(result.name.clone(), problem))?;
@@ -213,6 +212,16 @@ impl Walk<'_> {
             results: results.iter().map(|it| it.map(|it| it.place)).collect(),
             reused,
         })
+    }
+
+    /// Whether results are there for whoever reads them. What runs for the first part alone leaves the others without; what
+    /// runs for the last part alone makes something of the whole batch only from what outlasts a part.
+    fn made_for_all(&self, step: usize, operands: &[&Value]) -> bool {
+        let lasts = |it: &&Value| match it.home {
+            Home::Resident(_) => true,
+            Home::Storage(at) => self.written.get(&at).is_some_and(|it| it.once),
+        };
+        self.always.contains(&step) || self.always.end <= step && operands.iter().all(lasts)
     }
 
     fn live(&self, step: usize, storage: usize) -> bool {
