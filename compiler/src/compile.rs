@@ -127,6 +127,12 @@ pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
     (plan(graphs, &graphs.dense, eval, dense), plan(graphs, &graphs.train, eval, asked))
 }
 
+/// What memory the trainer takes; weights need no values for that.
+pub fn planned(graphs: &Graphs) -> Memory {
+    let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
+    plan(graphs, &graphs.train, Scheduled { graph: &graphs.eval, schedule: &eval }, graphs.counters[1])
+}
+
 /// Dynamic peak of the same trainer for one row that saves every tensor whole: the honest rival of a packed plan, as
 /// momentum can collect the gradients of such steps. An error where the model has no batch of one.
 pub fn dense_single(model: &Model, options: &Options) -> Result<u64, CompileError> {

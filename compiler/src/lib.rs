@@ -60,4 +60,4 @@ pub mod text;
 pub mod types;
 pub mod verify;
 
-pub use compile::{CompileError, Compiled, Graphs, compile, dense_single, graphs, plans, text_after};
+pub use compile::{CompileError, Compiled, Graphs, compile, dense_single, graphs, planned, plans, text_after};

@@ -116,7 +116,7 @@ fn types_round_trip() {
 #[test]
 fn mutated_text_never_panics() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/text");
-    let sources = ["mlp.razor", "packed.razor"].map(|it| read(&cases.join(it)));
+    let sources = ["mlp.razor", "packed.razor", "updates.razor"].map(|it| read(&cases.join(it)));
     let pieces =
         ["%", "{", "}", "[", "]", ",", "-1", "9999999999", "%x", "=", "<-", "\"", "f32", "topk<", "\n", "0", "é"];
     let mut state = 1u64;

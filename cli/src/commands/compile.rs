@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use razorc_compiler::budget::{self, BudgetError, Calibration};
 use razorc_compiler::options::{Clip, ClipScope, Options};
-use razorc_compiler::{compile, graphs, plans};
+use razorc_compiler::{compile, graphs, planned};
 use razorc_proto::program::Memory;
 use razorc_proto::{Model, write_trainer};
 
@@ -75,19 +75,17 @@ impl Compile {
         Ok(())
     }
 
-    /// What it costs to clip all gradients together.
+    /// What it costs to clip all gradients together. In parts of a batch they add up in any case.
     fn say_clipping(&self, model: &Model, options: &Options, plan: &Memory) -> Result<()> {
-        let Some(clip) = options.optimizer.clip.filter(|it| it.scope == ClipScope::Global) else { return Ok(()) };
+        let waits = |it: &Clip| it.scope == ClipScope::Global && !options.has_parts();
+        let Some(clip) = options.optimizer.clip.filter(waits) else { return Ok(()) };
         let mut apart = options.clone();
         apart.optimizer.clip = Some(Clip { scope: ClipScope::PerWeight, ..clip });
-        let without = plans(&graphs(model, &apart)?).1;
-        report::say(match plan.planned_peak.saturating_sub(without.planned_peak) {
-            0 => "\nclipping all gradients together takes no more than `--clip per-weight` here".into(),
-            more => format!(
-                "\nclipping waits until all gradients are in memory: {} more than `--clip per-weight`",
-                report::bytes(more)
-            ),
-        });
+        let without = planned(&graphs(model, &apart)?);
+        let more = report::bytes(plan.planned_peak.saturating_sub(without.planned_peak));
+        report::say(format_args!(
+            "\nclipping waits until all gradients are in memory: {more} more than `--clip per-weight`"
+        ));
         Ok(())
     }
 
@@ -98,7 +96,7 @@ impl Compile {
         let (memory, options) = match self.memory {
             Some(memory) => (memory, options.clone()),
             None if calibrates => {
-                let uniform = plans(&graphs(model, options)?).1.planned_peak;
+                let uniform = planned(&graphs(model, options)?).planned_peak;
                 (uniform, Options { micro_batch: options.rows(), ..options.clone() })
             }
             None => return Ok(None),

@@ -123,7 +123,7 @@ struct UpdateOptions {
     /// Make gradients shorter that are longer than this, as PyTorch's clip_grad_norm_ does
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     clip_norm: Option<f64>,
-    /// What is as long as `--clip-norm`: all gradients together, which then are in memory at once, or each weight's own
+    /// Whose norm that is: of all gradients together, which then are in memory at once, or of each weight's gradient
     #[arg(long, value_enum, requires = "clip_norm", default_value_t = ClipWord::Global)]
     clip: ClipWord,
 }

@@ -2,7 +2,7 @@
 //! that is allowed is made shorter on its way into the update, so no second copy of it is made.
 
 use super::Kernel;
-use super::call::{Call, Result};
+use super::call::{Call, Result, wrong};
 use super::elementwise::Flat;
 use super::optimizer::{Adam, Sgd};
 
@@ -38,7 +38,11 @@ pub(super) fn clip_scale(call: &Call<'_>) -> Result<Kernel> {
     let count = call.operands(1..=usize::MAX)?;
     (0..count).try_for_each(|slot| call.f32_of(slot, &[]))?;
     call.result(&[])?;
-    Ok(Kernel::ClipScale(ClipScale { count, norm: call.float_in("norm", f64::MIN_POSITIVE..=f64::MAX)? }))
+    let norm = call.float("norm")?;
+    if !(0.0 < norm && norm.is_finite()) {
+        return Err(wrong("norm", "a float above 0".into()));
+    }
+    Ok(Kernel::ClipScale(ClipScale { count, norm }))
 }
 
 /// An update whose last operand is a factor of the gradient, and that otherwise is the one that `parse` makes.
@@ -50,4 +54,20 @@ pub(super) fn clipped(call: &Call<'_>, parse: fn(&Call<'_>) -> Result<Kernel>) -
         Kernel::Adam(it) => Kernel::Adam(Adam { clipped: true, ..it }),
         other => other,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_are_never_made_longer_and_no_norm_hides_what_is_not_finite() {
+        let factor = |norms: &[f64]| ClipScale { count: norms.len(), norm: 2.0 }.factor(norms.iter().copied());
+        assert_eq!([factor(&[]), factor(&[0.0]), factor(&[1.0, 1.0])], [1.0; 3]);
+        assert!((factor(&[3.0, 4.0]) - 2.0 / 5.000001).abs() < 1e-15);
+        assert!(factor(&[f64::from(f32::MAX); 3]) < 1e-38);
+        for norm in [f64::NAN, f64::INFINITY] {
+            assert!(factor(&[1.0, norm]).is_nan());
+        }
+    }
 }
