@@ -299,7 +299,7 @@ fn infeasible(jobs: &[Job], budget: u64, most: u32) -> Infeasible {
 }
 
 fn hints(options: &Options) -> Vec<String> {
-    use crate::options::OptimizerKind;
+    use crate::options::{ClipScope, OptimizerKind, StateForm};
     let mut hints = vec![];
     if 1 < options.rows() {
         let parts = check_parts(&Options { micro_batch: 1, ..options.clone() }).is_ok();
@@ -307,6 +307,12 @@ fn hints(options: &Options) -> Vec<String> {
     }
     if options.optimizer.kind != OptimizerKind::Sgd {
         hints.push("`--optimizer sgd`, which has less state".into());
+        if options.optimizer.state != StateForm::Bits8 {
+            hints.push("`--optimizer-state 8bit`".into());
+        }
+    }
+    if options.optimizer.clip.is_some_and(|it| it.scope == ClipScope::Global) && !options.has_parts() {
+        hints.push("`--clip per-weight`".into());
     }
     if !options.head_only {
         let classes = if options.classes == 0 { " with `--classes N`" } else { "" };

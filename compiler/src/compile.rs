@@ -157,6 +157,12 @@ pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
     (plan(graphs, &graphs.dense, eval, dense), plan(graphs, &graphs.train, eval, asked))
 }
 
+/// What memory the trainer takes; weights need no values for that.
+pub fn memory(graphs: &Graphs) -> Memory {
+    let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
+    plan(graphs, &graphs.train, Scheduled { graph: &graphs.eval, schedule: &eval }, graphs.counters[1])
+}
+
 /// Dynamic peak of the same trainer for one row that saves every tensor whole: the honest rival of a packed plan, as
 /// momentum can collect the gradients of such steps. An error where the model has no batch of one.
 pub fn dense_single(model: &Model, options: &Options) -> Result<u64, CompileError> {
@@ -235,7 +241,7 @@ pub(crate) fn unpacked(
     let norms = norm_from_output::decisions(&dense, &options.razor);
     let mut train = dense.clone();
     passes::apply(passes::SAVES, &mut train, options, watch);
-    passes::apply(&[passes::ACCUMULATE], &mut dense, options, &mut |_, _| {});
+    passes::apply(passes::UPDATES, &mut dense, options, &mut |_, _| {});
     let (weights, plan_effort) = (imported.weights, options.plan_effort);
     Ok(Graphs { dense, train, eval, decisions: vec![], norms, counters, weights, task, plan_effort })
 }

@@ -205,6 +205,7 @@ fn lower_type(ty: &Type) -> program::Type {
         Type::Bits { dims } => program::Type::bits(dims),
         Type::Codes { dims, bits } => program::Type::codes(dims, *bits as u32),
         Type::Quant { dims, bits, block } => program::Type::quant(dims, *bits as u32, *block as u32),
+        Type::Dynamic { dims, signed } => program::Type::dynamic(dims, *signed),
         Type::TopK { dims, samples, keep, values, form } => {
             program::Type::topk(dims, *samples, *keep, values.proto()).with_form(*form)
         }

@@ -197,8 +197,39 @@ pub struct Optimizer {
     pub betas: [f64; 2],
     /// Adam's divisor guard.
     pub epsilon: f64,
-    /// Type of momentum and averages: f32, or bf16, which is rounded at random.
-    pub state: DType,
+    /// How momentum and averages are stored.
+    pub state: StateForm,
+    /// Whether, and how, gradients are made shorter before they are used.
+    pub clip: Option<Clip>,
+}
+
+/// How optimizer state is stored. What is not f32 is rounded at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateForm {
+    /// As it is computed.
+    F32,
+    /// In half of the bytes.
+    Bf16,
+    /// In a dynamic code with a scale for each 256 elements: a little more than a byte an element.
+    Bits8,
+}
+
+/// Gradients whose norm is above `norm` are made as long as that.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clip {
+    /// Above 0.
+    pub norm: f64,
+    /// What has a norm.
+    pub scope: ClipScope,
+}
+
+/// Whose norm is compared with the largest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClipScope {
+    /// All gradients, as one vector: they are all in memory until the last one is there.
+    Global,
+    /// Each weight's gradient on its own.
+    PerWeight,
 }
 
 /// The update rule.
@@ -385,7 +416,8 @@ impl Default for Optimizer {
             weight_decay: 0.0,
             betas: [0.9, 0.999],
             epsilon: 1e-8,
-            state: DType::F32,
+            state: StateForm::F32,
+            clip: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod accumulate;
 pub mod back_razor;
 pub mod batch_statistics;
+pub mod clip_gradients;
 pub mod dead_code;
 pub mod evaluation;
 pub mod fold_transposes;
@@ -69,7 +70,15 @@ pub const LIFTS: &[Pass] = &[
 /// Passes over the whole step before anything is pruned, in order.
 pub const CLEANING: &[Pass] = &[
     Pass { name: "rebuild-views", run: |graph, _| rebuild_views::run(graph) },
-    Pass { name: "sparse-rows", run: |graph, _| sparse_rows::run(graph) },
+    Pass {
+        name: "sparse-rows",
+        // The norm of a gradient that is rows, which may repeat, is not the norm of the rows.
+        run: |graph, options| {
+            if options.optimizer.clip.is_none() {
+                sparse_rows::run(graph);
+            }
+        },
+    },
     Pass { name: "join-slices", run: |graph, _| join_slices::run(graph) },
     Pass { name: "sum-onto", run: |graph, _| sum_onto::run(graph) },
     Pass { name: "dead-code", run: |graph, _| dead_code::run(graph, &ends(graph)) },
@@ -92,11 +101,25 @@ pub const STEP: &[Pass] = &[
     Pass { name: "recompute-cheap", run: |graph, options| recompute_cheap::run(graph, &options.razor) },
     Pass { name: "read-packed", run: |graph, _| read_packed::run(graph) },
     ACCUMULATE,
+    CLIP,
 ];
 
-/// The pass that does without gradients; also of a step that saves everything whole.
-pub(crate) const ACCUMULATE: Pass =
-    Pass { name: "accumulate", run: |graph, options| accumulate::run(graph, options.has_parts()) };
+/// The passes over gradients on their way into updates; also of a step that saves everything whole.
+pub(crate) const UPDATES: &[Pass] = &[ACCUMULATE, CLIP];
+
+const ACCUMULATE: Pass = Pass {
+    name: "accumulate",
+    run: |graph, options| accumulate::run(graph, options.has_parts(), options.optimizer.clip.is_some()),
+};
+
+const CLIP: Pass = Pass {
+    name: "clip-gradients",
+    run: |graph, options| {
+        if let Some(clip) = options.optimizer.clip {
+            clip_gradients::run(graph, clip);
+        }
+    },
+};
 
 /// Passes that make the evaluation graph of a forward phase.
 pub const EVALUATION: &[Pass] = &[Pass { name: "evaluation", run: |graph, _| evaluation::run(graph) }];

@@ -4,7 +4,7 @@ use crate::attrs::Attrs;
 use crate::autodiff;
 use crate::graph::{Graph, Phase, Value};
 use crate::ops;
-use crate::options::{Loss, Optimizer, OptimizerKind, Options, Task};
+use crate::options::{Loss, Optimizer, OptimizerKind, Options, StateForm, Task};
 use crate::types::{DType, Type};
 
 /// Values that the caller of a step fills or reads, apart from the model's own inputs.
@@ -209,7 +209,7 @@ pub fn add_backward(graph: &mut Graph, loss: Value, optimizer: &Optimizer, seed:
     }
     let lr = graph.declare("input", "learning_rate", Type::f32(&[]));
     let has_state = optimizer.kind != OptimizerKind::Sgd || optimizer.momentum != 0.0;
-    let seed = (has_state && optimizer.state != DType::F32).then_some(seed);
+    let seed = (has_state && optimizer.state != StateForm::F32).then_some(seed);
     let step = (optimizer.kind != OptimizerKind::Sgd || seed.is_some()).then(|| scalar_step(graph));
     for &(param, gradient) in &gradients {
         update(graph, param, gradient, [Some(lr), step], optimizer, seed);
@@ -231,8 +231,15 @@ fn update(
     seed: Option<u64>,
 ) {
     let name = graph.name(param).to_string();
-    let ty = Type::dense(if seed.is_some() { optimizer.state } else { DType::F32 }, graph.ty(param).dims());
-    let mut state = |suffix: &str| graph.declare("state", &format!("{name}.{suffix}"), ty.clone());
+    let dims = graph.ty(param).dims().to_vec();
+    let mut state = |suffix: &str| {
+        let ty = match optimizer.state {
+            StateForm::F32 => Type::f32(&dims),
+            StateForm::Bf16 => Type::dense(DType::Bf16, &dims),
+            StateForm::Bits8 => Type::Dynamic { dims: dims.clone(), signed: suffix != "variance" },
+        };
+        graph.declare("state", &format!("{name}.{suffix}"), ty)
+    };
     let (op, states, attrs) = match optimizer.kind {
         OptimizerKind::Sgd => {
             let attrs = Attrs::new()

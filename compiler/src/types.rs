@@ -53,6 +53,13 @@ pub enum Type {
         /// Elements of a block; every row of the last axis starts a new one.
         block: u64,
     },
+    /// Optimizer state like a dense f32 tensor, in 8 bits with a scale for each 256 elements.
+    Dynamic {
+        /// Of that tensor.
+        dims: Vec<u64>,
+        /// Whether it may be below zero.
+        signed: bool,
+    },
     /// A pruned, packed copy of a dense f32 tensor: an index and `keep` values for each sample.
     TopK {
         /// Of the tensor that was compressed.
@@ -136,6 +143,7 @@ impl Type {
             | Type::Bits { dims }
             | Type::Codes { dims, .. }
             | Type::Quant { dims, .. }
+            | Type::Dynamic { dims, .. }
             | Type::TopK { dims, .. } => dims,
         }
     }
@@ -181,6 +189,7 @@ impl Type {
             Type::Bits { .. } => self.elements().div_ceil(64) * 8,
             Type::Codes { bits, .. } => (self.elements().div_ceil(64) * 8).saturating_mul(*bits),
             Type::Quant { dims, bits, block } => packed::quant_bytes(dims, *bits, *block).unwrap_or(u64::MAX),
+            Type::Dynamic { .. } => packed::dynamic_bytes(self.elements()).unwrap_or(u64::MAX),
             Type::TopK { samples, keep, values, form, .. } => {
                 let n = self.elements() / (*samples).max(1);
                 let index = packed::index_bytes(*form, n, *keep).unwrap_or(u64::MAX);
@@ -207,6 +216,8 @@ impl fmt::Display for Type {
             Type::Bits { .. } => write!(f, "bits[{dims}]"),
             Type::Codes { bits, .. } => write!(f, "codes<f32[{dims}], bits={bits}>"),
             Type::Quant { bits, block, .. } => write!(f, "quant<f32[{dims}], bits={bits}, block={block}>"),
+            Type::Dynamic { signed: true, .. } => write!(f, "dynamic<f32[{dims}], signed>"),
+            Type::Dynamic { .. } => write!(f, "dynamic<f32[{dims}], unsigned>"),
             Type::TopK { samples, keep, values, form, .. } => {
                 write!(f, "topk<f32[{dims}], samples={samples}, keep={keep}, values={values}")?;
                 match form {

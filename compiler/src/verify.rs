@@ -44,14 +44,16 @@ fn order(graph: &Graph, node: NodeId, messages: &mut Vec<String>) {
     }
 }
 
-/// What runs for one part of a batch alone makes nothing, and updates read what outlasts a part.
+/// What runs for the first part of a batch alone makes nothing, and updates, which run for the last one alone, read what
+/// outlasts a part or what updates made.
 fn parts(graph: &Graph, node: NodeId, messages: &mut Vec<String>) {
     let phase = graph.node(node).phase;
     let once = phase == Phase::Opening || phase == Phase::Update && graph.has_parts();
-    if once && !graph.results(node).is_empty() {
+    if phase == Phase::Opening && !graph.results(node).is_empty() {
         messages.push("makes something for one part of the batch alone".into());
     }
-    if once && graph.operands(node).iter().any(|it| !graph.is_declared(*it)) {
+    let lasts = |it: &Value| graph.is_declared(*it) || graph.node(it.node).phase == Phase::Update;
+    if once && !graph.operands(node).iter().all(lasts) {
         messages.push("reads what belongs to one part of the batch".into());
     }
 }

@@ -82,6 +82,14 @@ pub fn quant_bytes(dims: &[u64], bits: u64, block: u64) -> Option<u64> {
     row_code_bytes(len, bits)?.checked_add(row_scale_bytes(len, block))?.checked_mul(rows)
 }
 
+/// Elements of optimizer state in 8 bits that share a scale.
+pub const STATE_BLOCK: u64 = 256;
+
+/// Bytes of so many elements of optimizer state in 8 bits; none where they overflow.
+pub fn dynamic_bytes(elements: u64) -> Option<u64> {
+    elements.checked_add(elements.div_ceil(STATE_BLOCK).checked_mul(4)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +146,8 @@ mod tests {
         assert_eq!(quant_bytes(&[u64::MAX], 8, 64), None);
         assert_eq!(quant_bytes(&[4], 3, 64), None);
         assert_eq!(quant_bytes(&[4], 4, 40), None);
+        assert_eq!(dynamic_bytes(u64::MAX), None);
+        assert_eq!(dynamic_bytes(257), Some(257 + 2 * 4));
         assert_eq!(quant_bytes(&[], 2, 16), Some(5));
         assert_eq!(quant_bytes(&[2, 3, 65], 4, 64), Some(6 * (2 * 4 + 33)));
     }

@@ -47,6 +47,12 @@ impl Type {
         Type { kind: Kind::Quant.into(), block, ..Type::codes(dims, bits) }
     }
 
+    /// Optimizer state like an f32 tensor of `dims` in 8 bits; `signed` where it may be below zero.
+    pub fn dynamic(dims: &[u64], signed: bool) -> Type {
+        let values = if signed { DType::I8 } else { DType::U8 };
+        Type { kind: Kind::Dynamic.into(), values: values.into(), ..Type::dense(DType::F32, dims) }
+    }
+
     /// Elements of the tensor (for topk: of the one that was compressed); none where they overflow.
     pub fn elements(&self) -> Option<u64> {
         self.dims.iter().try_fold(1u64, |product, dim| product.checked_mul(*dim))
@@ -61,6 +67,8 @@ impl Type {
             Kind::Codes if !(2..=4).contains(&self.bits) => None,
             Kind::Codes => elements.div_ceil(64).checked_mul(8 * u64::from(self.bits)),
             Kind::Quant => packed::quant_bytes(&self.dims, self.bits.into(), self.block.into()),
+            Kind::Dynamic if ![DType::I8, DType::U8].map(i32::from).contains(&self.values) => None,
+            Kind::Dynamic => packed::dynamic_bytes(elements),
             Kind::Topk => {
                 let n = elements.checked_div(self.samples)?;
                 if n * self.samples != elements || n < self.keep {

@@ -13,6 +13,7 @@ pub mod bits;
 pub mod broadcast;
 pub mod channels;
 pub mod chunks;
+pub mod clip;
 pub mod conv;
 pub mod cross_entropy;
 pub mod depthwise;

@@ -12,6 +12,7 @@ pub mod activation;
 pub mod attention;
 pub mod binary;
 mod call;
+pub mod clip;
 pub mod conv;
 pub mod elementwise;
 pub mod fold;
@@ -32,6 +33,7 @@ pub mod row_norm;
 pub mod rows;
 pub mod slope;
 pub mod softmax;
+pub mod state;
 mod strides;
 pub mod unary;
 pub mod volume;
@@ -142,12 +144,15 @@ pub enum Kernel {
     Quantize(quant::Quantize),
     Dequantize(quant::Quant),
     MaskTopk(pack::MaskTopk),
+    /// `sgd` and `sgd_clipped`.
     Sgd(optimizer::Sgd),
     Decay(optimizer::Decay),
     Accumulate(elementwise::Flat),
     Descend(elementwise::Flat),
-    /// `adam` and `adamw`.
+    /// `adam` and `adamw`, with clipped gradients too.
     Adam(optimizer::Adam),
+    GradientNorm(elementwise::Flat),
+    ClipScale(clip::ClipScale),
     SgdRows(rows::SgdRows),
     /// `adam_rows` and `adamw_rows`.
     AdamRows(rows::AdamRows),
@@ -446,6 +451,11 @@ const ROWS: &[(&str, &[&str], Parse)] = &[
     ("descend", &[], optimizer::descend),
     ("adam", ADAM, optimizer::adam),
     ("adamw", ADAM, optimizer::adamw),
+    ("gradient_norm", &[], clip::gradient_norm),
+    ("clip_scale", &["norm"], clip::clip_scale),
+    ("sgd_clipped", SGD, |call| clip::clipped(call, optimizer::sgd)),
+    ("adam_clipped", ADAM, |call| clip::clipped(call, optimizer::adam)),
+    ("adamw_clipped", ADAM, |call| clip::clipped(call, optimizer::adamw)),
     ("sgd_rows", SGD, rows::sgd_rows),
     ("adam_rows", ADAM, rows::adam_rows),
     ("adamw_rows", ADAM, rows::adamw_rows),

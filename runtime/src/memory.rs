@@ -12,6 +12,8 @@ pub struct Footprint {
     /// `None` off Linux. Files are the data's, and the command's own code, which the first steps bring in: neither is the
     /// trainer's memory, and the system can drop their pages at any time.
     pub measured: Option<u64>,
+    /// By how much pages of files have grown since then, which `measured` leaves out; `None` off Linux.
+    pub files: Option<u64>,
     /// Highest resident set of the whole process since then; `None` off Linux.
     pub process: Option<u64>,
 }
@@ -19,31 +21,47 @@ pub struct Footprint {
 /// Measures growth from the moment it is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Meter {
-    /// Bytes that were no file's.
-    before: Option<u64>,
+    before: Option<Resident>,
+}
+
+/// Bytes of the process that are in memory.
+#[derive(Clone, Copy, Debug)]
+struct Resident {
+    own: u64,
+    /// Of files.
+    files: u64,
+}
+
+impl Resident {
+    fn now() -> Option<Resident> {
+        let files = status("RssFile:")? + status("RssShmem:")?;
+        Some(Resident { own: status("RssAnon:")?, files })
+    }
 }
 
 impl Meter {
     /// Forgets the process's peak so far and remembers what it holds now.
     pub fn start() -> Meter {
-        Meter { before: forget_peak().and_then(|()| status("RssAnon:")) }
+        Meter { before: forget_peak().and_then(|()| Resident::now()) }
     }
 
     /// Drops a file that was mapped, as if it had never been there.
     pub fn let_go<T>(&mut self, mapped: T) {
-        let with = status("RssAnon:");
+        let with = Resident::now();
         drop(mapped);
-        let released = with.zip(status("RssAnon:")).map_or(0, |(with, without)| with.saturating_sub(without));
-        self.before = self.before.filter(|_| forget_peak().is_some()).map(|it| it.saturating_sub(released));
+        let without = Resident::now().filter(|_| forget_peak().is_some());
+        self.before = self.before.zip(with.zip(without)).map(|(before, (with, without))| Resident {
+            own: before.own.saturating_sub(with.own.saturating_sub(without.own)),
+            files: before.files.saturating_sub(with.files.saturating_sub(without.files)),
+        });
     }
 
     /// The footprint of an arena of `planned` bytes that was allocated after the start.
     pub fn footprint(&self, planned: u64) -> Footprint {
         let process = self.before.and_then(|_| peak());
-        let files = status("RssFile:").zip(status("RssShmem:")).map(|(mapped, shared)| mapped + shared);
-        let others = self.before.zip(files).map(|(before, files)| before + files);
-        let measured = process.zip(others).map(|(peak, others)| peak.saturating_sub(others));
-        Footprint { planned, measured, process }
+        let now = self.before.zip(Resident::now());
+        let measured = process.zip(now).map(|(peak, (before, now))| peak.saturating_sub(before.own + now.files));
+        Footprint { planned, measured, files: now.map(|(before, now)| now.files.saturating_sub(before.files)), process }
     }
 }
 

@@ -262,6 +262,8 @@ fn compute(kernel: &Kernel, args: &Args) -> Vec<Tensor> {
         Kernel::Accumulate(_) => vec![(&args.flat(0) + &args.flat(1)).into()],
         Kernel::Descend(_) => vec![(&args.flat(0) - &(&args.flat(1) * args.scalar(2))).into()],
         Kernel::Adam(it) => optimizer::adam(it, args),
+        Kernel::GradientNorm(_) => vec![optimizer::gradient_norm(args)],
+        Kernel::ClipScale(it) => vec![optimizer::clip_scale(it, args)],
         Kernel::SgdRows(it) => rows::sgd_rows(it, args),
         Kernel::AdamRows(it) => rows::adam_rows(it, args),
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, args),

@@ -13,7 +13,7 @@ use crate::cpu::{Cpu, cross_entropy};
 use crate::data::{Batch, Column, Expect, Input, Numbers, Target, Targets};
 use crate::error::{ArenaError, ProgramError};
 use crate::kernels::Kernel;
-use crate::kernels::optimizer::load;
+use crate::kernels::state::{BLOCK, Code, load};
 use crate::memory::{Footprint, Meter};
 use crate::metrics::StepStats;
 use crate::program::{Instruction, Ports, Program, Resident};
@@ -209,12 +209,16 @@ impl Trainer {
 
     /// Values of a resident of floats.
     fn numbers(&self, idx: usize) -> impl Iterator<Item = f32> {
-        let width = if let Type::Bf16(_) = self.program.residents()[idx].ty() { 2 } else { 4 };
-        let bytes = self.arena.resident(&self.program, idx).chunks_exact(width);
-        bytes.map(|it| match it {
-            &[low, high] => load(u16::from_le_bytes([low, high])),
-            it => float(it),
-        })
+        let (ty, bytes) = (self.program.residents()[idx].ty(), self.arena.resident(&self.program, idx));
+        let number = move |at: usize| match ty {
+            Type::Bf16(_) => load(u16::from_le_bytes([bytes[2 * at], bytes[2 * at + 1]])),
+            Type::Dynamic(signed, dims) => {
+                let scales = dims.iter().product::<usize>().div_ceil(BLOCK) * 4;
+                Code::of(*signed).load(bytes[scales + at], float(&bytes[at / BLOCK * 4..]))
+            }
+            _ => float(&bytes[4 * at..]),
+        };
+        (0..ty.elements()).map(number)
     }
 
     /// Forgets the optimizer's state, as if it had never stepped.

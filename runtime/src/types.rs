@@ -22,6 +22,8 @@ pub enum Type {
     Dense(DType, Vec<usize>),
     /// An f32 tensor rounded to bf16: optimizer state, which updates alone read.
     Bf16(Vec<usize>),
+    /// Optimizer state like an f32 tensor, in 8 bits with a scale for each 256 elements. Whether it may be below zero.
+    Dynamic(bool, Vec<usize>),
     /// One bit for each element, flat, least significant bit first.
     Bits(Vec<usize>),
     /// A number of so many bits, 2 to 4, for each element of an f32 tensor. For each 64 elements there are as many words,
@@ -111,6 +113,11 @@ impl Type {
                 }
                 (bits, block) => Err(TypeError::Quant { bits, block }),
             },
+            (Kind::Dynamic, proto::DType::F32) => match parse_dtype(message.values)? {
+                proto::DType::I8 => Ok(Type::Dynamic(true, dims)),
+                proto::DType::U8 => Ok(Type::Dynamic(false, dims)),
+                other => Err(TypeError::DType(other.as_str_name())),
+            },
             (Kind::Topk, proto::DType::F32) => parse_topk(message, dims).map(Type::Topk),
             (_, other) => Err(TypeError::DType(other.as_str_name())),
         }
@@ -126,6 +133,7 @@ impl Type {
         match self {
             Type::Dense(_, dims)
             | Type::Bf16(dims)
+            | Type::Dynamic(_, dims)
             | Type::Bits(dims)
             | Type::Codes(_, dims)
             | Type::Quant(Quant { dims, .. })
@@ -143,6 +151,9 @@ impl Type {
         match self {
             Type::Dense(dtype, _) => self.elements() * dtype.bytes(),
             Type::Bf16(_) => self.elements() * 2,
+            Type::Dynamic(..) => {
+                packed::dynamic_bytes(self.elements() as u64).expect("sizes are within bounds") as usize
+            }
             Type::Bits(_) => self.elements().div_ceil(64) * 8,
             Type::Codes(bits, _) => self.elements().div_ceil(64) * 8 * bits,
             Type::Quant(quant) => {
@@ -258,6 +269,8 @@ impl fmt::Display for Type {
                 write!(f, "{}{}", format!("{dtype:?}").to_lowercase(), Dims(dims))
             }
             Type::Bf16(dims) => write!(f, "bf16{}", Dims(dims)),
+            Type::Dynamic(true, dims) => write!(f, "dynamic<f32{}, signed>", Dims(dims)),
+            Type::Dynamic(false, dims) => write!(f, "dynamic<f32{}, unsigned>", Dims(dims)),
             Type::Bits(dims) => write!(f, "bits{}", Dims(dims)),
             Type::Codes(bits, dims) => write!(f, "codes<f32{}, bits={bits}>", Dims(dims)),
             Type::Quant(Quant { dims, bits, block }) => {

@@ -22,6 +22,8 @@ mod self_check;
 mod tasks;
 #[path = "cli/texts.rs"]
 mod texts;
+#[path = "cli/updates.rs"]
+mod updates;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

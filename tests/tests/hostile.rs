@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use razorc_compiler::compile;
-use razorc_compiler::options::{BatchNorm, Loss, OptimizerKind, Options};
+use razorc_compiler::options::{BatchNorm, Clip, ClipScope, Loss, OptimizerKind, Options, StateForm};
 use razorc_compiler::types::DType;
 use razorc_fixtures::{DIGITS_MODEL, awkward, cnn, flattened_batch, mlp, mobile};
 use razorc_proto::Model;
@@ -112,6 +112,10 @@ fn options(random: &mut Random) -> Options {
         8 => options.razor.reference = true,
         9 => _ = options.input_shapes.insert("image".into(), vec![2, 3, hostile(random) as u64, 16]),
         10 => options.razor.values = DType::I8,
+        11 => {
+            options.optimizer.state = StateForm::Bits8;
+            options.optimizer.clip = Some(Clip { norm: 1.0, scope: ClipScope::Global });
+        }
         _ => {}
     }
     options

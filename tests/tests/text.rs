@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use razorc_compiler::options::{Method, Options, Sparsity};
+use razorc_compiler::options::{Clip, ClipScope, Method, Options, Sparsity};
 use razorc_compiler::types::DType;
 use razorc_compiler::{passes, text, verify::verify};
 
@@ -56,6 +56,10 @@ fn passes_rewrite_text() {
                 Some(("reference", it)) => options.razor.reference = it == "true",
                 Some(("micro_batch", it)) => options.micro_batch = it.parse().unwrap(),
                 Some(("padding", it)) => options.razor.padding = it == "true",
+                Some(("clip", it)) => {
+                    let scope = if it == "global" { ClipScope::Global } else { ClipScope::PerWeight };
+                    options.optimizer.clip = Some(Clip { norm: 0.5, scope });
+                }
                 Some(("exact_norm", it)) => options.razor.exact_norm = it == "true",
                 Some(("for", it)) => {
                     let (glob, sparsity) = it.split_once(':').unwrap();
@@ -82,6 +86,7 @@ fn types_round_trip() {
         let dense = ["f64", "f32", "f16", "bf16", "i64", "i32", "u8", "bool", "bits"];
         types.extend(dense.map(|it| format!("{it}[{dims}]")));
         types.extend([2, 3, 4].map(|bits| format!("codes<f32[{dims}], bits={bits}>")));
+        types.extend(["signed", "unsigned"].map(|it| format!("dynamic<f32[{dims}], {it}>")));
         for (bits, block) in [(2, 16), (4, 64), (8, 65_536)] {
             types.push(format!("quant<f32[{dims}], bits={bits}, block={block}>"));
         }
@@ -97,9 +102,13 @@ fn types_round_trip() {
         assert_eq!(parsed.graph.to_string().split(" : ").nth(1).unwrap().lines().next(), Some(&ty[..]));
         assert_ne!(parsed.graph.ty(parsed.graph.declared("input")[0]).bytes(), 0, "{ty}");
     }
-    for ty in
-        ["quant<f32[8], bits=4>", "topk<f32[8], samples=1, keep=1, values=i8, form=list>", "topk<f32[8], samples=1>"]
-    {
+    for ty in [
+        "quant<f32[8], bits=4>",
+        "dynamic<f32[8]>",
+        "dynamic<f32[8], i8>",
+        "topk<f32[8], samples=1, keep=1, values=i8, form=list>",
+        "topk<f32[8], samples=1>",
+    ] {
         assert!(text::parse(&format!("trainer @types {{ input %x : {ty} }}")).is_err(), "{ty}");
     }
 }
@@ -108,7 +117,7 @@ fn types_round_trip() {
 #[test]
 fn mutated_text_never_panics() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/text");
-    let sources = ["mlp.razor", "packed.razor"].map(|it| read(&cases.join(it)));
+    let sources = ["mlp.razor", "packed.razor", "updates.razor"].map(|it| read(&cases.join(it)));
     let pieces =
         ["%", "{", "}", "[", "]", ",", "-1", "9999999999", "%x", "=", "<-", "\"", "f32", "topk<", "\n", "0", "é"];
     let mut state = 1u64;

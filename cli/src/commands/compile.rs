@@ -2,8 +2,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use razorc_compiler::budget::{self, BudgetError, Calibration};
-use razorc_compiler::options::Options;
-use razorc_compiler::{compile, graphs, plans};
+use razorc_compiler::options::{Clip, ClipScope, Options};
+use razorc_compiler::{compile, graphs, memory};
+use razorc_proto::program::Memory;
 use razorc_proto::{Model, write_trainer};
 
 use super::{complete, threads};
@@ -62,6 +63,7 @@ impl Compile {
 
         let plan = program.memory.unwrap_or_default();
         report::say(report::comparison(&packed.dense, &plan, &label));
+        self.say_clipping(&model, &options, &plan)?;
         if let Some(memory) = self.memory {
             let rows = if options.has_parts() { format!(", {} rows at a time", options.rows()) } else { String::new() };
             report::say(format_args!("\n{} of {memory} bytes are planned{rows}", plan.planned_peak));
@@ -73,6 +75,20 @@ impl Compile {
         Ok(())
     }
 
+    /// What it costs to clip all gradients together. In parts of a batch they add up in any case.
+    fn say_clipping(&self, model: &Model, options: &Options, plan: &Memory) -> Result<()> {
+        let waits = |it: &Clip| it.scope == ClipScope::Global && !options.has_parts();
+        let Some(clip) = options.optimizer.clip.filter(waits) else { return Ok(()) };
+        let mut apart = options.clone();
+        apart.optimizer.clip = Some(Clip { scope: ClipScope::PerWeight, ..clip });
+        let without = memory(&graphs(model, &apart)?);
+        let more = report::bytes(plan.planned_peak.saturating_sub(without.planned_peak));
+        report::say(format_args!(
+            "\nclipping waits until all gradients are in memory: {more} more than `--clip per-weight`"
+        ));
+        Ok(())
+    }
+
     /// The options that fit the memory; none where nothing is to be chosen.
     fn fitted(&self, model: &Model, options: &Options) -> Result<Option<Options>> {
         let calibrates = self.data.data.as_os_str() != NO_DATA;
@@ -80,7 +96,7 @@ impl Compile {
         let (memory, options) = match self.memory {
             Some(memory) => (memory, options.clone()),
             None if calibrates => {
-                let uniform = plans(&graphs(model, options)?).1.planned_peak;
+                let uniform = memory(&graphs(model, options)?).planned_peak;
                 (uniform, Options { micro_batch: options.rows(), ..options.clone() })
             }
             None => return Ok(None),

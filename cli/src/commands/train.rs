@@ -221,6 +221,7 @@ fn end(outcome: &Outcome) -> serde_json::Value {
         "step_ms": outcome.step_time.as_secs_f64() * 1e3,
         "planned_peak": outcome.memory.planned,
         "measured_peak": outcome.memory.measured,
+        "file_pages": outcome.memory.files,
         "process_peak": outcome.memory.process,
         "data_bytes": outcome.data_bytes,
     });

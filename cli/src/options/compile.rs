@@ -1,6 +1,7 @@
 use clap::{Args, ValueEnum};
 use razorc_compiler::options::{
-    self, BatchNorm, Loss, Method, OptimizerKind, Options, Razor, Rounds, Scope, Sparsity, Task,
+    self, BatchNorm, Clip, ClipScope, Loss, Method, OptimizerKind, Options, Razor, Rounds, Scope, Sparsity, StateForm,
+    Task,
 };
 use razorc_compiler::types::DType;
 
@@ -116,9 +117,15 @@ struct UpdateOptions {
     /// Added to the divisor (Adam, AdamW)
     #[arg(long, value_name = "X", default_value = "1e-8")]
     epsilon: f64,
-    /// Type of momentum and of Adam's averages; bf16 is rounded at random, and takes half of the memory
+    /// How momentum and Adam's averages are stored; bf16 takes half of the memory, 8bit a quarter; both round at random
     #[arg(long, value_enum, default_value_t = StateWord::F32)]
     optimizer_state: StateWord,
+    /// Make gradients shorter that are longer than this, as PyTorch's clip_grad_norm_ does
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    clip_norm: Option<f64>,
+    /// Whose norm that is: of all gradients together, which then are in memory at once, or of each weight's gradient
+    #[arg(long, value_enum, requires = "clip_norm", default_value_t = ClipWord::Global)]
+    clip: ClipWord,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -205,6 +212,14 @@ enum OptimizerWord {
 enum StateWord {
     F32,
     Bf16,
+    #[value(name = "8bit")]
+    Bits8,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ClipWord {
+    Global,
+    PerWeight,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -235,7 +250,7 @@ impl CompileOptions {
             target_input: self.loss.target_input.clone().unwrap_or_default(),
             label_smoothing: self.loss.label_smoothing,
             class_weights: self.loss.class_weights.clone(),
-            optimizer: self.update.optimizer(),
+            optimizer: self.update.optimizer()?,
             train: self.update.train.clone(),
             freeze: self.update.freeze.clone(),
             batch_norm: match self.update.batch_norm {
@@ -309,8 +324,8 @@ impl LossOptions {
 }
 
 impl UpdateOptions {
-    fn optimizer(&self) -> options::Optimizer {
-        options::Optimizer {
+    fn optimizer(&self) -> Result<options::Optimizer> {
+        Ok(options::Optimizer {
             kind: match self.optimizer {
                 OptimizerWord::Sgd => OptimizerKind::Sgd,
                 OptimizerWord::Adam => OptimizerKind::Adam,
@@ -322,9 +337,23 @@ impl UpdateOptions {
             betas: [self.beta1, self.beta2],
             epsilon: self.epsilon,
             state: match self.optimizer_state {
-                StateWord::F32 => DType::F32,
-                StateWord::Bf16 => DType::Bf16,
+                StateWord::F32 => StateForm::F32,
+                StateWord::Bf16 => StateForm::Bf16,
+                StateWord::Bits8 => StateForm::Bits8,
             },
+            clip: self.clip()?,
+        })
+    }
+
+    fn clip(&self) -> Result<Option<Clip>> {
+        let scope = match self.clip {
+            ClipWord::Global => ClipScope::Global,
+            ClipWord::PerWeight => ClipScope::PerWeight,
+        };
+        match self.clip_norm {
+            None => Ok(None),
+            Some(norm) if 0.0 < norm && norm.is_finite() => Ok(Some(Clip { norm, scope })),
+            Some(norm) => Err(Failure::input(format!("`--clip-norm {norm}` must be a number above 0"))),
         }
     }
 }

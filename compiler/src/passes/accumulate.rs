@@ -5,7 +5,8 @@
 //! has to be known as a whole. The sums are the same in another order, which rounds differently.
 //!
 //! A step that runs on one part of its batch after the other has to add up gradients in any case: m decays before the
-//! first part and the weight descends after the last. Where m does not do, g is added up in a state of its own.
+//! first part and the weight descends after the last. Where m does not do, g is added up in a state of its own. Nor does m
+//! do where gradients are clipped, as their norm has to be known first.
 
 use crate::attrs::Attrs;
 use crate::graph::{Graph, NodeId, Phase, Value};
@@ -13,18 +14,19 @@ use crate::ops::{self, Lower};
 use crate::step::DRAW;
 use crate::types::Type;
 
-/// Rewrites every update for which that takes no more memory, or, of a step that `has_parts`, every one.
-pub fn run(graph: &mut Graph, has_parts: bool) {
+/// Rewrites every update for which that takes no more memory, or, of a step that `has_parts`, every one. What `clips` needs
+/// each gradient as a whole.
+pub fn run(graph: &mut Graph, has_parts: bool, clips: bool) {
     let updates: Vec<NodeId> = graph.phase(Phase::Update).collect();
     for update in updates {
-        rewrite(graph, update, has_parts);
+        rewrite(graph, update, has_parts, clips);
     }
     if has_parts {
         draw_for_each_part(graph);
     }
 }
 
-fn rewrite(graph: &mut Graph, update: NodeId, has_parts: bool) {
+fn rewrite(graph: &mut Graph, update: NodeId, has_parts: bool, clips: bool) {
     let node = graph.node(update);
     let (op, attrs, operands) = (node.op.name, node.attrs.clone(), graph.operands(update));
     let dense = op.strip_suffix("_rows").unwrap_or(op);
@@ -39,7 +41,7 @@ fn rewrite(graph: &mut Graph, update: NodeId, has_parts: bool) {
     let w = operands[0];
     let name = graph.name(w).to_string();
     let onto_momentum = match others {
-        [m, _] if dense == "sgd" && attrs.int_or("nesterov", 0) == 0 => Some(*m),
+        [m, _] if !clips && dense == "sgd" && attrs.int_or("nesterov", 0) == 0 => Some(*m),
         _ => None,
     };
     // A gradient that must be there as a whole is no smaller for being added later.

@@ -216,6 +216,19 @@ impl Parser {
             self.punct(">")?;
             return Ok(Type::Quant { dims, bits, block });
         }
+        if word == "dynamic" {
+            self.punct("<")?;
+            self.keyword("f32")?;
+            let dims = self.dims()?;
+            self.punct(",")?;
+            let signed = match self.word()?.as_str() {
+                "signed" => true,
+                "unsigned" => false,
+                _ => return self.expected_back("`signed` or `unsigned`"),
+            };
+            self.punct(">")?;
+            return Ok(Type::Dynamic { dims, signed });
+        }
         if word != "topk" {
             let dtype = self.dtype(&word)?;
             return Ok(Type::Dense { dtype, dims: self.dims()? });

@@ -87,14 +87,6 @@ pub fn each2<T: Send, U: Send>(
     pool.run(n, &|idx, _| unsafe { task(idx, chunk(&y, idx, y_size), chunk(&z, idx, z_size)) });
 }
 
-/// As [`each2`] for three results of the same chunk size.
-pub fn each3<T: Send>(pool: &Pool, results: [&mut [T]; 3], size: usize, task: impl Fn(usize, [&mut [T]; 3]) + Sync) {
-    let n = results.iter().map(|it| it.len().div_ceil(size)).max().unwrap_or(0);
-    let results = results.map(Disjoint::new);
-    // SAFETY: every task has its own chunks.
-    pool.run(n, &|idx, _| task(idx, std::array::from_fn(|it| unsafe { chunk(&results[it], idx, size) })));
-}
-
 /// A chunk of a result, empty where nothing reads the result.
 ///
 /// # Safety

@@ -2,10 +2,11 @@
 
 use super::pack::Packed;
 use super::quant::Rounded;
+use super::state::Weight;
 use super::{
-    activation, attention, binary, broadcast, conv, cross_entropy, dropout, elementwise, fold, index, layout, linear,
-    logic, loss, lrn, norm, optimizer, pack, places, pool2d, quant, reduce, resize, row_norm, rows, slope, softmax,
-    sparse, topk, unary, volume,
+    activation, attention, binary, broadcast, clip, conv, cross_entropy, dropout, elementwise, fold, index, layout,
+    linear, logic, loss, lrn, norm, optimizer, pack, places, pool2d, quant, reduce, resize, row_norm, rows, slope,
+    softmax, sparse, topk, unary, volume,
 };
 use crate::arena::{Element, Reusable, Step};
 use crate::kernels::Kernel;
@@ -14,6 +15,7 @@ use crate::kernels::optimizer::{Adam, Sgd};
 use crate::kernels::pack::{Pack, Stored};
 use crate::kernels::quant::Quant;
 use crate::kernels::row_norm::{RowNorm, Rows};
+use crate::kernels::rows::{AdamRows, SgdRows};
 use crate::pool::{Pool, Team};
 use crate::types::DType;
 
@@ -217,22 +219,25 @@ pub fn compute(team: &Team<'_>, kernel: &Kernel, step: &Step<'_>) {
         Kernel::Accumulate(_) => optimizer::accumulate(pool, x(0), y()),
         Kernel::Descend(_) => optimizer::descend(pool, y(), x(1), x(2)[0]),
         Kernel::Adam(it) => adam(pool, it, step),
-        Kernel::SgdRows(it) => {
-            if let Some(key) = it.sgd.state.key(x(step.operands() - 1)[0]) {
-                let rows = (x(1), step.operand(2));
-                return rows::sgd_rows_rounded(team, it, step.result(0), step.result(1), rows, x(4)[0], key);
+        Kernel::GradientNorm(_) => y()[0] = clip::norm(pool, x(0)),
+        Kernel::ClipScale(it) => y()[0] = it.factor((0..it.count).map(|slot| x(slot)[0].into())) as f32,
+        Kernel::SgdRows(SgdRows { sgd, rows }) => {
+            let from = (x(1), step.operand(2));
+            match 0.0 < sgd.momentum {
+                false => {
+                    let decays = sgd.weight_decay != 0.0;
+                    rows::plain(team, rows, decays, y(), from, optimizer::SgdNumbers::new(sgd, x(3)[0], 1.0));
+                }
+                true => {
+                    let weight = Weight::of(step, sgd.state, || x(5)[0]);
+                    rows::momentum(team, rows, &weight, from, optimizer::SgdNumbers::new(sgd, x(4)[0], 1.0));
+                }
             }
-            let m = if 0.0 < it.sgd.momentum { step.result(1) } else { &mut [] };
-            let lr = x(step.operands() - 1)[0];
-            rows::sgd_rows(team, it, [step.result(0), m], x(1), step.operand(2), lr);
         }
-        Kernel::AdamRows(it) => {
-            if let Some(key) = it.adam.state.key(x(6)[0]) {
-                let (rows, states) = ((x(1), step.operand(2)), [step.result(1), step.result(2)]);
-                let numbers = [x(5)[0], x(6)[0]];
-                return rows::adam_rows_rounded(team, it, step.result(0), states, rows, numbers, key);
-            }
-            rows::adam_rows(team, it, results(step), x(1), step.operand(2), [x(5)[0], x(6)[0]]);
+        Kernel::AdamRows(AdamRows { adam, rows }) => {
+            let weight = Weight::of(step, adam.state, || x(6)[0]);
+            let numbers = optimizer::AdamNumbers::new(adam, [x(5)[0], x(6)[0]], 1.0);
+            rows::adam(team, rows, &weight, (x(1), step.operand(2)), numbers);
         }
         Kernel::BatchNormUpdate(it) => optimizer::batch_norm_update(it, results(step), x(2), x(3)),
         Kernel::RowNorm(it) => row_norm(pool, it, step),
@@ -330,21 +335,24 @@ fn scalars<const N: usize>(step: &Step<'_>, values: [f32; N]) {
 
 fn sgd(pool: &Pool, sgd: &Sgd, step: &Step<'_>) {
     let scalar = |slot| step.operand::<f32>(slot)[0];
-    if let Some(key) = sgd.state.key(scalar(step.operands() - 1)) {
-        return optimizer::sgd_rounded(pool, sgd, step.result(0), step.result(1), step.operand(1), scalar(3), key);
+    let clip = if sgd.clipped { scalar(step.operands() - 1) } else { 1.0 };
+    match 0.0 < sgd.momentum {
+        false => {
+            let with = optimizer::SgdNumbers::new(sgd, scalar(2), clip);
+            optimizer::plain(pool, step.result(0), step.operand(1), with);
+        }
+        true => {
+            let weight = Weight::of(step, sgd.state, || scalar(4));
+            optimizer::momentum(pool, &weight, step.operand(1), optimizer::SgdNumbers::new(sgd, scalar(3), clip));
+        }
     }
-    let has_momentum = step.operands() == 4;
-    let m = if has_momentum { step.result(1) } else { &mut [] };
-    optimizer::sgd(pool, sgd, [step.result(0), m], step.operand(1), scalar(step.operands() - 1));
 }
 
 fn adam(pool: &Pool, adam: &Adam, step: &Step<'_>) {
     let scalar = |slot| step.operand::<f32>(slot)[0];
-    if let Some(key) = adam.state.key(scalar(5)) {
-        let (states, numbers) = ([step.result(1), step.result(2)], [scalar(4), scalar(5)]);
-        return optimizer::adam_rounded(pool, adam, step.result(0), states, step.operand(1), numbers, key);
-    }
-    optimizer::adam(pool, adam, results(step), step.operand(1), scalar(4), scalar(5));
+    let clip = if adam.clipped { scalar(step.operands() - 1) } else { 1.0 };
+    let weight = Weight::of(step, adam.state, || scalar(5));
+    optimizer::adam(pool, &weight, step.operand(1), optimizer::AdamNumbers::new(adam, [scalar(4), scalar(5)], clip));
 }
 
 /// Scale and bias from `slot` on.

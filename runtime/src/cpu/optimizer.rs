@@ -1,29 +1,19 @@
 //! Updates of params in place, with the arithmetic of PyTorch's optimizers.
 
-use super::chunks::{CHUNK, chunk, each, each2, each3};
-use super::state::each_piece;
+use super::chunks::{CHUNK, each};
+use super::state::Weight;
 use super::wide::wide;
 use crate::kernels::optimizer::{Adam, BatchNormUpdate, Decay, Sgd};
-use crate::pool::{Disjoint, Pool};
+use crate::pool::Pool;
 
-/// w -= lr * (gradient with velocity). `m` is empty without momentum.
-pub fn sgd(pool: &Pool, sgd: &Sgd, [w, m]: [&mut [f32]; 2], g: &[f32], lr: f32) {
-    let with = SgdNumbers::new(sgd, lr);
-    each2(pool, (w, CHUNK), (m, CHUNK), |idx, w, m| {
-        let g = &g[idx * CHUNK..][..w.len()];
-        match m.is_empty() {
-            true => plain_slice(w, g, with),
-            false => momentum_slice(w, g, m, with),
-        }
-    });
+/// w -= lr * gradient, with what decays the weight; without momentum.
+pub fn plain(pool: &Pool, w: &mut [f32], g: &[f32], with: SgdNumbers) {
+    each(pool, w, CHUNK, |idx, w| plain_slice(w, &g[idx * CHUNK..][..w.len()], with));
 }
 
-/// As [`sgd`], with momentum that is rounded by `key`.
-pub fn sgd_rounded(pool: &Pool, sgd: &Sgd, w: &mut [f32], m: &mut [u16], g: &[f32], lr: f32, key: u64) {
-    let with = SgdNumbers::new(sgd, lr);
-    each2(pool, (w, CHUNK), (m, CHUNK), |idx, w, m| {
-        each_piece(key, idx * CHUNK, w, [m], |at, w, [m]| momentum_slice(w, &g[at..][..w.len()], m, with));
-    });
+/// w -= lr * (gradient with velocity).
+pub fn momentum(pool: &Pool, weight: &Weight<'_, 1>, g: &[f32], with: SgdNumbers) {
+    each_chunk(pool, weight, |at, w, [m]| momentum_slice(w, &g[at..][..w.len()], m, with));
 }
 
 /// m = momentum * m + weight decay * w.
@@ -52,30 +42,20 @@ pub fn descend(pool: &Pool, w: &mut [f32], m: &[f32], lr: f32) {
 }
 
 /// One step of Adam or AdamW.
-pub fn adam(pool: &Pool, adam: &Adam, [w, m, v]: [&mut [f32]; 3], g: &[f32], lr: f32, step: f32) {
-    let numbers = AdamNumbers::new(adam, lr, step);
-    each3(pool, [w, m, v], CHUNK, |idx, [w, m, v]| adam_slice(w, &g[idx * CHUNK..][..w.len()], m, v, numbers));
+pub fn adam(pool: &Pool, weight: &Weight<'_, 2>, g: &[f32], with: AdamNumbers) {
+    each_chunk(pool, weight, |at, w, [m, v]| adam_slice(w, &g[at..][..w.len()], m, v, with));
 }
 
-/// As [`adam`], with moments that are rounded by `key`.
-pub fn adam_rounded(
+/// Calls `update(first element, w, state)` for parts of a weight and its state.
+fn each_chunk<const N: usize>(
     pool: &Pool,
-    adam: &Adam,
-    w: &mut [f32],
-    states: [&mut [u16]; 2],
-    g: &[f32],
-    [lr, step]: [f32; 2],
-    key: u64,
+    weight: &Weight<'_, N>,
+    update: impl Fn(usize, &mut [f32], [&mut [f32]; N]) + Sync,
 ) {
-    let numbers = AdamNumbers::new(adam, lr, step);
-    let n = w.len().div_ceil(CHUNK);
-    let (w, states) = (Disjoint::new(w), states.map(Disjoint::new));
-    pool.run(n, &|idx, _| {
-        // SAFETY: every task has its own chunks.
-        let w = unsafe { chunk(&w, idx, CHUNK) };
-        // SAFETY: as above.
-        let states = std::array::from_fn(|it| unsafe { chunk(&states[it], idx, CHUNK) });
-        each_piece(key, idx * CHUNK, w, states, |at, w, [m, v]| adam_slice(w, &g[at..][..w.len()], m, v, numbers));
+    pool.run(weight.len().div_ceil(CHUNK), &|idx, _| {
+        let range = idx * CHUNK..weight.len().min((idx + 1) * CHUNK);
+        // SAFETY: every task has its own chunk, which is of whole pieces but for the last one.
+        unsafe { weight.update(range, &update) };
     });
 }
 
@@ -92,20 +72,22 @@ pub fn batch_norm_update(update: &BatchNormUpdate, running: [&mut [f32]; 2], mea
     }
 }
 
-/// What one step of [`sgd`] computes with.
+/// What one step of stochastic gradient descent computes with.
 #[derive(Clone, Copy)]
 pub struct SgdNumbers {
     momentum: f32,
     nesterov: bool,
     weight_decay: f32,
     lr: f32,
+    /// Factor of the gradient.
+    clip: f32,
 }
 
 impl SgdNumbers {
-    /// Rounds what the kernel and the learning rate say.
-    pub fn new(sgd: &Sgd, lr: f32) -> Self {
+    /// Rounds what the kernel and the learning rate say; `clip` is a factor of the gradient.
+    pub fn new(sgd: &Sgd, lr: f32, clip: f32) -> Self {
         let (momentum, weight_decay) = (sgd.momentum as f32, sgd.weight_decay as f32);
-        Self { momentum, nesterov: sgd.nesterov, weight_decay, lr }
+        Self { momentum, nesterov: sgd.nesterov, weight_decay, lr, clip }
     }
 }
 
@@ -124,11 +106,13 @@ pub struct AdamNumbers {
     decay: f32,
     step_size: f32,
     root_scale: f32,
+    /// Factor of the gradient.
+    clip: f32,
 }
 
 impl AdamNumbers {
-    /// Rounds what the kernel, the learning rate and the step say.
-    pub fn new(with: &Adam, lr: f32, step: f32) -> Self {
+    /// Rounds what the kernel, the learning rate and the step say; `clip` is a factor of the gradient.
+    pub fn new(with: &Adam, [lr, step]: [f32; 2], clip: f32) -> Self {
         let correction = |beta: f64| 1.0 - beta.powf(step as f64);
         let lr = lr as f64;
         let (shrink, decay) = match with.decoupled {
@@ -145,6 +129,7 @@ impl AdamNumbers {
             decay: decay as f32,
             step_size: (lr / correction(with.beta1)) as f32,
             root_scale: (1.0 / correction(with.beta2).sqrt()) as f32,
+            clip,
         }
     }
 }
@@ -167,20 +152,20 @@ wide! {
 }
 
 wide! {
-    /// Part of a step of [`sgd`] without momentum.
+    /// Part of [`plain`].
     pub fn plain_slice(w: &mut [f32], g: &[f32], with: SgdNumbers) {
         for (w, &g) in w.iter_mut().zip(g) {
-            *w -= with.lr * (g + with.weight_decay * *w);
+            *w -= with.lr * (with.clip * g + with.weight_decay * *w);
         }
     }
 }
 
 wide! {
-    /// Part of a step of [`sgd`] with momentum.
+    /// Part of [`momentum`].
     pub fn momentum_slice(w: &mut [f32], g: &[f32], m: &mut [f32], with: SgdNumbers) {
         let (ahead, own) = if with.nesterov { (with.momentum, 1.0) } else { (1.0, 0.0) };
         for ((w, m), &g) in w.iter_mut().zip(m).zip(g) {
-            let g = g + with.weight_decay * *w;
+            let g = with.clip * g + with.weight_decay * *w;
             *m = with.momentum * *m + g;
             *w -= with.lr * (own * g + ahead * *m);
         }
@@ -188,10 +173,10 @@ wide! {
 }
 
 wide! {
-    /// Part of a step of [`adam`].
+    /// Part of [`adam`].
     pub fn adam_slice(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], with: AdamNumbers) {
         for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
-            let g = g + with.decay * *w;
+            let g = with.clip * g + with.decay * *w;
             *m = with.beta1 * *m + with.rest1 * g;
             *v = with.beta2 * *v + with.rest2 * g * g;
             let root = v.sqrt() * with.root_scale + with.epsilon;

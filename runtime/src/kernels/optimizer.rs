@@ -3,68 +3,7 @@
 use super::Kernel;
 use super::call::{Call, Result, wrong};
 use super::elementwise::Flat;
-use crate::rng::splitmix64;
-use crate::types::Type;
-
-/// How the state of an update is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// As f32.
-    Exact,
-    /// As bf16, rounded up or down at random by a seed and the number of the step, so that updates smaller than half of the
-    /// last place are not lost (Zamirai et al., Revisiting BFloat16 Training, 2020).
-    Bf16 {
-        /// Of the weight.
-        seed: u64,
-    },
-}
-
-impl State {
-    fn of(call: &Call<'_>) -> Result<State> {
-        Ok(call.optional_int("seed")?.map_or(State::Exact, |seed| State::Bf16 { seed: seed as u64 }))
-    }
-
-    /// Whether it is rounded.
-    pub fn is_rounded(self) -> bool {
-        self != State::Exact
-    }
-
-    /// Type of the state of a weight with these axes.
-    pub(super) fn ty(self, dims: &[usize]) -> Type {
-        match self {
-            State::Exact => Type::f32(dims),
-            State::Bf16 { .. } => Type::Bf16(dims.to_vec()),
-        }
-    }
-
-    /// Decides all roundings of a weight's state in a step; none where nothing is rounded.
-    pub fn key(self, step: f32) -> Option<u64> {
-        match self {
-            State::Exact => None,
-            State::Bf16 { seed } => Some(splitmix64(seed ^ splitmix64(step.to_bits().into()))),
-        }
-    }
-}
-
-/// What is stored as bf16.
-#[inline(always)]
-pub fn load(stored: u16) -> f32 {
-    f32::from_bits(u32::from(stored) << 16)
-}
-
-/// Rounds the element of this rank to one of the two bf16 beside it; the mean of all draws is x.
-#[inline(always)]
-pub fn store(x: f32, key: u64, rank: u64) -> u16 {
-    let draw = (splitmix64(key.wrapping_add(rank)) >> 48) as u32;
-    // No carry leaves the number: the largest bits are those of an infinity, which have only zeros to round.
-    let rounded = if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() + draw };
-    (rounded >> 16) as u16
-}
-
-/// Number of an element among those of all states of a weight.
-pub fn rank(slot: usize, at: usize) -> u64 {
-    (slot as u64) << 48 | at as u64
-}
+use super::state::State;
 
 /// Stochastic gradient descent; the momentum buffer is there iff `momentum` is above 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +18,8 @@ pub struct Sgd {
     pub weight_decay: f64,
     /// How the momentum buffer is stored.
     pub state: State,
+    /// Whether the last operand is a factor of the gradient.
+    pub clipped: bool,
 }
 
 /// The part of stochastic gradient descent that comes before the gradient: `m = momentum m + weight_decay w`.
@@ -109,6 +50,8 @@ pub struct Adam {
     pub decoupled: bool,
     /// How the moments are stored.
     pub state: State,
+    /// Whether the last operand is a factor of the gradient.
+    pub clipped: bool,
 }
 
 /// Running statistics of batch normalization.
@@ -126,20 +69,20 @@ pub struct BatchNormUpdate {
 
 pub(super) fn sgd(call: &Call<'_>) -> Result<Kernel> {
     let numbers = |count, state: State| if state.is_rounded() { vec![2 + count, 3 + count] } else { vec![2 + count] };
-    Ok(Kernel::Sgd(sgd_of(call, |count, state| update(call, count, state, &numbers(count, state)))?))
+    Ok(Kernel::Sgd(sgd_of(call, 2, |count, state| update(call, count, state, &numbers(count, state)))?))
 }
 
-/// The arithmetic of an update of `n(tensors of state, how they are stored)` elements. The number of the step is read where
-/// state is rounded.
-pub(super) fn sgd_of(call: &Call<'_>, n: impl Fn(usize, State) -> Result<usize>) -> Result<Sgd> {
+/// The arithmetic of an update of `n(tensors of state, how they are stored)` elements, whose state begins at operand `slot`. The
+/// number of the step is read where state is rounded.
+pub(super) fn sgd_of(call: &Call<'_>, slot: usize, n: impl Fn(usize, State) -> Result<usize>) -> Result<Sgd> {
     let momentum = call.float_in("momentum", 0.0..=1.0)?;
     let nesterov = call.flag("nesterov")?;
-    let state = State::of(call)?;
+    let state = State::of(call, slot)?;
     if state.is_rounded() && momentum == 0.0 {
         return Err(wrong("seed", "absent, as there is no state".into()));
     }
     let n = n(usize::from(0.0 < momentum), state)?;
-    Ok(Sgd { n, momentum, nesterov, weight_decay: call.float("weight_decay")?, state })
+    Ok(Sgd { n, momentum, nesterov, weight_decay: call.float("weight_decay")?, state, clipped: false })
 }
 
 pub(super) fn decay(call: &Call<'_>) -> Result<Kernel> {
@@ -176,12 +119,17 @@ pub(super) fn adamw(call: &Call<'_>) -> Result<Kernel> {
 }
 
 fn moments(call: &Call<'_>, decoupled: bool) -> Result<Kernel> {
-    Ok(Kernel::Adam(adam_of(call, decoupled, |state| update(call, 2, state, &[4, 5]))?))
+    Ok(Kernel::Adam(adam_of(call, 2, decoupled, |state| update(call, 2, state, &[4, 5]))?))
 }
 
-/// The arithmetic of an update of `n(how state is stored)` elements.
-pub(super) fn adam_of(call: &Call<'_>, decoupled: bool, n: impl Fn(State) -> Result<usize>) -> Result<Adam> {
-    let state = State::of(call)?;
+/// The arithmetic of an update of `n(how state is stored)` elements, whose state begins at operand `slot`.
+pub(super) fn adam_of(
+    call: &Call<'_>,
+    slot: usize,
+    decoupled: bool,
+    n: impl Fn(State) -> Result<usize>,
+) -> Result<Adam> {
+    let state = State::of(call, slot)?;
     let n = n(state)?;
     let below_one = 0.0..=1.0f64.next_down();
     Ok(Adam {
@@ -192,6 +140,7 @@ pub(super) fn adam_of(call: &Call<'_>, decoupled: bool, n: impl Fn(State) -> Res
         weight_decay: call.float("weight_decay")?,
         decoupled,
         state,
+        clipped: false,
     })
 }
 
@@ -219,13 +168,14 @@ fn update(call: &Call<'_>, states: usize, state: State, scalars: &[usize]) -> Re
     call.operands(count..=count)?;
     let w = call.f32(0)?;
     call.f32_of(1, w)?;
-    for slot in 2..2 + states {
-        call.expect(slot, &state.ty(w))?;
+    let types = state.types(w, states);
+    for (slot, ty) in types.iter().enumerate() {
+        call.expect(2 + slot, ty)?;
     }
     for &slot in scalars {
         call.f32_of(slot, &[])?;
     }
-    call.results(&[vec![call.operand(0)?.clone()], vec![state.ty(w); states]].concat())?;
+    call.results(&[vec![call.operand(0)?.clone()], types].concat())?;
     all_wanted(call)?;
     Ok(w.iter().product())
 }
@@ -233,29 +183,4 @@ fn update(call: &Call<'_>, states: usize, state: State, scalars: &[usize]) -> Re
 /// An in-place update always makes all its results.
 pub(super) fn all_wanted(call: &Call<'_>) -> Result<()> {
     (0..call.results.len()).try_for_each(|slot| call.wanted(slot).map(drop))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rounding_at_random_keeps_the_mean() {
-        for x in [1.0 + 1.0 / 512.0, -3.3, 1e-20, 0.4999, -1e-40] {
-            let drawn = (0..20_000).map(|rank| f64::from(load(store(x, 11, rank))));
-            let mean = drawn.sum::<f64>() / 20_000.0;
-            // The smallest numbers have few bits, so draws are far apart.
-            let near = if x.abs() < f32::MIN_POSITIVE { 1e-2 } else { 2e-4 };
-            assert!((mean / f64::from(x) - 1.0).abs() < near, "{x} is {mean} in the mean");
-        }
-    }
-
-    #[test]
-    fn what_bf16_can_hold_stays() {
-        for x in [0.0, -0.0, 1.0, -2.5, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE] {
-            assert!((0..1000).all(|rank| load(store(x, 3, rank)).to_bits() == x.to_bits()), "{x}");
-        }
-        assert!((0..1000).all(|rank| load(store(f32::from_bits(0x7f80_0001), 3, rank)).is_nan()));
-        assert!(load(store(f32::MAX, 3, 1)) >= 3.3e38);
-    }
 }

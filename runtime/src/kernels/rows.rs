@@ -3,7 +3,8 @@
 use super::Kernel;
 use super::call::{Call, Result};
 use super::index::indices;
-use super::optimizer::{Adam, Sgd, State, adam_of, all_wanted, sgd_of};
+use super::optimizer::{Adam, Sgd, adam_of, all_wanted, sgd_of};
+use super::state::State;
 
 /// Which rows of a table have a gradient: row `indices[i]` that of row i of dy. All others have none, which decays the
 /// optimizer's state and the weight as any other gradient does.
@@ -37,7 +38,7 @@ pub struct AdamRows {
 
 pub(super) fn sgd_rows(call: &Call<'_>) -> Result<Kernel> {
     let of = |states, state: State| rows(call, states, state, 1 + usize::from(state.is_rounded()));
-    let sgd = sgd_of(call, |states, state| of(states, state).map(|it| it.len * it.inner))?;
+    let sgd = sgd_of(call, 3, |states, state| of(states, state).map(|it| it.len * it.inner))?;
     let rows = of(usize::from(0.0 < sgd.momentum), sgd.state)?;
     Ok(Kernel::SgdRows(SgdRows { sgd, rows }))
 }
@@ -51,7 +52,7 @@ pub(super) fn adamw_rows(call: &Call<'_>) -> Result<Kernel> {
 }
 
 fn moments(call: &Call<'_>, decoupled: bool) -> Result<Kernel> {
-    let adam = adam_of(call, decoupled, |state| rows(call, 2, state, 2).map(|it| it.len * it.inner))?;
+    let adam = adam_of(call, 3, decoupled, |state| rows(call, 2, state, 2).map(|it| it.len * it.inner))?;
     let rows = rows(call, 2, adam.state, 2)?;
     Ok(Kernel::AdamRows(AdamRows { adam, rows }))
 }
@@ -66,9 +67,10 @@ fn rows(call: &Call<'_>, states: usize, state: State, scalars: usize) -> Result<
     };
     let indices = indices(call, 2)?;
     call.f32_of(1, &[indices, row].concat())?;
-    (3..3 + states).try_for_each(|slot| call.expect(slot, &state.ty(w)))?;
+    let types = state.types(w, states);
+    types.iter().enumerate().try_for_each(|(slot, ty)| call.expect(3 + slot, ty))?;
     (3 + states..count).try_for_each(|slot| call.f32_of(slot, &[]))?;
-    call.results(&[vec![call.operand(0)?.clone()], vec![state.ty(w); states]].concat())?;
+    call.results(&[vec![call.operand(0)?.clone()], types].concat())?;
     all_wanted(call)?;
     Ok(Rows { len, count: indices.iter().product(), inner: row.iter().product() })
 }

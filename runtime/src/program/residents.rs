@@ -24,11 +24,11 @@ pub(super) fn check(messages: &[proto::Resident], arena_bytes: usize) -> Result<
             let role = role.ok_or_else(|| fault(format!("has the unknown role {}", it.role)))?;
             match (&ty, role) {
                 (Type::Dense(DType::F32, _), _)
-                | (Type::Bf16(_), Role::State)
+                | (Type::Bf16(_) | Type::Dynamic(..), Role::State)
                 | (Type::Dense(DType::I64 | DType::Bool, _), Role::Frozen) => {}
                 _ => {
                     return Err(fault(format!(
-                        "is {ty}; dense f32 tensors stay in the arena, frozen integers, and state of bf16"
+                        "is {ty}; dense f32 tensors stay in the arena, frozen integers, and state of bf16 or 8 bits"
                     )));
                 }
             }

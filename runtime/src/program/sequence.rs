@@ -152,6 +152,8 @@ struct Written {
     kernel: Option<Kernel>,
     /// How often it was overwritten.
     version: u32,
+    /// Whether that was for the last part of a batch alone.
+    once: bool,
 }
 
 impl Walk<'_> {
@@ -162,7 +164,7 @@ impl Walk<'_> {
                 if self.storages[at].steps.start != 0 {
                     return Err(self.value_fault(value, "is filled before step 0 but not live there"));
                 }
-                self.written.insert(at, Written { kernel: None, version: 0 });
+                self.written.insert(at, Written { kernel: None, version: 0, once: false });
                 self.versions.insert(place.value, 0);
             }
         }
@@ -198,8 +200,7 @@ impl Walk<'_> {
             let Some(result) = result else { continue };
             let written = match kernel.in_place().get(slot) {
                 Some(&operand) => self.update(&kernel, &operands, operand, result),
-                // Of what the other parts leave out, they find no results.
-                None if !self.always.contains(&step) => Err("is not made for every part of a batch"),
+                None if !self.made_for_all(step, &operands) => Err("is not made for every part of a batch"),
                 None => self.write(step, &kernel, result, slot == 0 && reused.is_some()),
             };
             written.map_err(|problem| fault(result.name.clone(), problem))?;
@@ -211,6 +212,16 @@ impl Walk<'_> {
             results: results.iter().map(|it| it.map(|it| it.place)).collect(),
             reused,
         })
+    }
+
+    /// Whether results are there for whoever reads them. What runs for the first part alone leaves the others without; what
+    /// runs for the last part alone makes something of the whole batch only from what outlasts a part.
+    fn made_for_all(&self, step: usize, operands: &[&Value]) -> bool {
+        let lasts = |it: &&Value| match it.home {
+            Home::Resident(_) => true,
+            Home::Storage(at) => self.written.get(&at).is_some_and(|it| it.once),
+        };
+        self.always.contains(&step) || self.always.end <= step && operands.iter().all(lasts)
     }
 
     fn live(&self, step: usize, storage: usize) -> bool {
@@ -255,7 +266,8 @@ impl Walk<'_> {
             Some(it) if over => it.version + 1,
             Some(_) => return Err("is written twice"),
         };
-        self.written.insert(at, Written { kernel: Some(kernel.clone()), version });
+        let once = self.always.end <= step;
+        self.written.insert(at, Written { kernel: Some(kernel.clone()), version, once });
         match self.versions.insert(value.place.value, version) {
             None => Ok(()),
             Some(_) => Err("is written twice"),
@@ -290,6 +302,11 @@ impl Walk<'_> {
             self.readable(instructions.len(), value).map_err(|_| {
                 self.value_fault(value, "is read after the last step but not written, or not live there")
             })?;
+            if let Home::Storage(at) = value.home
+                && self.written.get(&at).is_some_and(|it| it.once)
+            {
+                return Err(self.value_fault(value, "is read after every part of a batch but made for the last alone"));
+            }
         }
         Ok(())
     }

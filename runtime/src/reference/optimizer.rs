@@ -1,11 +1,13 @@
 use ndarray::Array1;
 
 use super::tensor::{Args, Tensor};
-use crate::kernels::optimizer::{Adam, BatchNormUpdate, Decay, Sgd, State, load, rank, store};
+use crate::kernels::clip::ClipScale;
+use crate::kernels::optimizer::{Adam, BatchNormUpdate, Decay, Sgd};
+use crate::kernels::state::{BLOCK, Code, State, load, rank, scale, store};
 
 pub fn sgd(it: &Sgd, args: &Args) -> Vec<Tensor> {
     let w = args.flat(0);
-    let g = &args.flat(1) + &(&w * it.weight_decay);
+    let g = gradient(it.clipped, args) + &(&w * it.weight_decay);
     if it.momentum == 0.0 {
         return vec![(&w - &(g * args.scalar(2))).into()];
     }
@@ -14,13 +16,37 @@ pub fn sgd(it: &Sgd, args: &Args) -> Vec<Tensor> {
     vec![(&w - &(step * args.scalar(3))).into(), stored(it.state, 0, m, || args.scalar(4)).into()]
 }
 
+/// The gradient, clipped where the last operand says how much is left of it.
+fn gradient(clipped: bool, args: &Args) -> Array1<f64> {
+    let factor = if clipped { args.scalar(args.0.len() - 1) } else { 1.0 };
+    &args.flat(1) * factor
+}
+
 /// State as it comes back.
 fn stored(state: State, slot: usize, x: Array1<f64>, step: impl Fn() -> f64) -> Array1<f64> {
     if !state.is_rounded() {
         return x;
     }
-    let key = state.key(step() as f32).unwrap_or(0);
-    x.iter().enumerate().map(|(at, &x)| load(store(x as f32, key, rank(slot, at))).into()).collect()
+    let key = state.key(step() as f32);
+    let x: Vec<f32> = x.iter().map(|&it| it as f32).collect();
+    let code = Code::of(slot == 0);
+    let scales: Vec<f32> = x.chunks(BLOCK).map(scale).collect();
+    let stored = |(at, &x): (usize, &f32)| -> f64 {
+        let (scale, rank) = (scales[at / BLOCK], rank(slot, at));
+        match state {
+            State::Dynamic { .. } => code.load(code.store(x, scale, key, rank), scale).into(),
+            _ => load(store(x, key, rank)).into(),
+        }
+    };
+    x.iter().enumerate().map(stored).collect()
+}
+
+pub fn gradient_norm(args: &Args) -> Tensor {
+    Tensor::scalar(args.flat(0).iter().map(|it| it * it).sum::<f64>().sqrt())
+}
+
+pub fn clip_scale(it: &ClipScale, args: &Args) -> Tensor {
+    Tensor::scalar(it.factor((0..it.count).map(|slot| args.scalar(slot))))
 }
 
 pub fn decay(it: &Decay, args: &Args) -> Tensor {
@@ -33,7 +59,8 @@ pub fn decay(it: &Decay, args: &Args) -> Tensor {
 
 pub fn adam(it: &Adam, args: &Args) -> Vec<Tensor> {
     let state = it.state;
-    let [mut w, mut g, m, v] = [0, 1, 2, 3].map(|slot| args.flat(slot).to_owned());
+    let [mut w, m, v] = [0, 2, 3].map(|slot| args.flat(slot).to_owned());
+    let mut g = gradient(it.clipped, args);
     let (lr, step) = (args.scalar(4), args.scalar(5));
     if it.decoupled {
         w *= 1.0 - lr * it.weight_decay;

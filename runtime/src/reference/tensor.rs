@@ -30,7 +30,7 @@ impl Tensor {
     /// Zeros of a dense type.
     pub(super) fn zeros_of(ty: &Type) -> Tensor {
         match ty {
-            Type::Dense(DType::F32, dims) | Type::Bf16(dims) => Tensor::zeros(dims),
+            Type::Dense(DType::F32, dims) | Type::Bf16(dims) | Type::Dynamic(_, dims) => Tensor::zeros(dims),
             _ => Tensor::Int(ArrayD::zeros(ty.dims())),
         }
     }
@@ -73,7 +73,9 @@ impl Tensor {
     /// Whether it can be a value of the type.
     pub fn is_a(&self, ty: &Type) -> bool {
         match (self, ty) {
-            (Tensor::Float(it), Type::Dense(DType::F32, dims) | Type::Bf16(dims)) => it.shape() == dims,
+            (Tensor::Float(it), Type::Dense(DType::F32, dims) | Type::Bf16(dims) | Type::Dynamic(_, dims)) => {
+                it.shape() == dims
+            }
             (Tensor::Int(it), Type::Dense(DType::I64 | DType::I32 | DType::U8 | DType::Bool, dims)) => {
                 it.shape() == dims
             }

@@ -73,6 +73,8 @@ fn models() {
             "compile mlp.onnx --method last:3",
             "compile mlp.onnx --method mesa --sparsity 0.9",
             "inspect mlp.onnx --method actnn --fidelity --data x.npy",
+            "compile mlp.onnx --clip-norm 0",
+            "compile mlp.onnx --clip-norm NaN",
             "compile mlp.onnx --bind time",
             "compile mlp.onnx --batch 0",
             "compile mlp.onnx --freeze *",

@@ -12,6 +12,7 @@ use razorc_proto::program::{
 };
 use razorc_runtime::arena::Arena;
 use razorc_runtime::cpu::Cpu;
+use razorc_runtime::kernels::state::{BLOCK, Code, scale};
 use razorc_runtime::program::Program;
 use razorc_runtime::reference::{Precision, Reference, Tensor, Which};
 use razorc_runtime::types::{DType as Element, Type};
@@ -212,6 +213,21 @@ impl Case {
         self.place(&name, Role::State, dense(DType::Bf16, dims), values)
     }
 
+    /// State in 8 bits that an update may change: random levels of blocks whose scales are powers of two.
+    pub fn state_in_8_bits(&mut self, dims: &[usize], signed: bool) -> Id {
+        let name = format!("operand {}", self.values.len());
+        let n = dims.iter().product::<usize>();
+        let scales: Vec<f32> = (0..n.div_ceil(BLOCK)).map(|_| 2f32.powi(self.random.random_range(-3..1))).collect();
+        let content = (0..n).map(|at| {
+            let largest = if signed { 127 } else { 255 };
+            let code = if at % BLOCK == 0 { largest } else { self.random.random_range(0..=255) };
+            f64::from(Code::of(signed).load(code, scales[at / BLOCK]))
+        });
+        let content = content.collect();
+        let dims: Vec<u64> = dims.iter().map(|&it| it as u64).collect();
+        self.place(&name, Role::State, proto::Type::dynamic(&dims, signed), content)
+    }
+
     fn resident(&mut self, name: &str, role: Role, dims: &[usize], values: &[f32]) -> Id {
         self.place(name, role, f32(dims), values.iter().map(|&it| it.into()).collect())
     }
@@ -278,7 +294,9 @@ impl Case {
         for (resident, content) in program.residents().iter().zip(&self.contents) {
             let dims = resident.ty().dims();
             let tensor = match resident.ty() {
-                Type::Dense(Element::F32, _) | Type::Bf16(_) => Tensor::float(dims, content.iter().copied()),
+                Type::Dense(Element::F32, _) | Type::Bf16(_) | Type::Dynamic(..) => {
+                    Tensor::float(dims, content.iter().copied())
+                }
                 _ => Tensor::Int(ArrayD::from_shape_vec(dims, content.iter().map(|&it| it as i64).collect()).unwrap()),
             };
             reference.set(resident.name(), tensor);
@@ -331,6 +349,7 @@ impl Case {
                     let bits = |it: f64| half::bf16::from_f64(it).to_bits();
                     arena.value_mut(place).iter_mut().zip(content).for_each(|(to, &it)| *to = bits(it));
                 }
+                Type::Dynamic(signed, _) => in_8_bits(content, *signed, arena.value_mut(place)),
                 Type::Dense(Element::Bool, _) => {
                     arena.value_mut(place).iter_mut().zip(content).for_each(|(to, &it)| *to = it as u8);
                 }
@@ -392,6 +411,18 @@ impl Case {
     fn value(&mut self, value: proto::Value) -> Id {
         self.values.push(value);
         self.values.len() as Id - 1
+    }
+}
+
+/// Stores state whose elements are levels.
+fn in_8_bits(content: &[f64], signed: bool, bytes: &mut [u8]) {
+    let (scales, codes) = bytes.split_at_mut(content.len().div_ceil(BLOCK) * 4);
+    let content: Vec<f32> = content.iter().map(|&it| it as f32).collect();
+    let blocks = content.chunks(BLOCK).zip(scales.chunks_mut(4).zip(codes.chunks_mut(BLOCK)));
+    for (x, (to, codes)) in blocks {
+        let scale = scale(x);
+        to.copy_from_slice(&scale.to_le_bytes());
+        codes.iter_mut().zip(x).for_each(|(code, &x)| *code = Code::of(signed).store(x, scale, 0, 0));
     }
 }
 

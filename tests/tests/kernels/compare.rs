@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 use razorc_proto::packed;
 use razorc_runtime::arena::Arena;
+use razorc_runtime::kernels::state::{BLOCK, Code};
 use razorc_runtime::program::Value;
 use razorc_runtime::reference::Tensor;
 use razorc_runtime::types::{DType, IndexForm, Kept, Quant, Topk, Type};
@@ -22,12 +23,29 @@ pub fn compare(about: &str, value: &Value, arena: &Arena, expected: &Tensor, tol
         }
         (Type::Bf16(_), Tensor::Float(expected)) => {
             // What is a rounding of f32 away from the reference may be drawn to the next number.
+            let largest = expected.iter().fold(0.0f64, |it, value| it.max(value.abs()));
             let mut others = 0;
             for (at, (found, &expected)) in arena.value::<u16>(place).iter().zip(expected).enumerate() {
                 let found = f64::from(bf16::from_bits(*found));
-                let close = (found - expected).abs() <= expected.abs() / 128.0;
+                let close = (found - expected).abs() <= expected.abs() / 128.0 + 1e-7 * largest;
                 assert!(close, "{about}[{at}] is {found} and should be {expected}");
                 others += usize::from(found != expected);
+            }
+            assert!(100 * others <= expected.len() + 99, "{about}: {others} of {} are others", expected.len());
+        }
+        (Type::Dynamic(signed, _), Tensor::Float(expected)) => {
+            // As above, the next level may be drawn; and scales differ by a rounding of f32.
+            let bytes = arena.value::<u8>(place);
+            let (scales, codes) = bytes.split_at(expected.len().div_ceil(BLOCK) * 4);
+            let mut others = 0;
+            for (at, (&code, &expected)) in codes.iter().zip(expected).enumerate() {
+                let scale = f32::from_le_bytes(scales[at / BLOCK * 4..][..4].try_into().unwrap());
+                let code_of = Code::of(*signed);
+                let level = |code: u8| f64::from(code_of.load(code, scale));
+                let is = |it: f64| (it - expected).abs() <= 1e-5 * expected.abs() + 1e-12 * f64::from(scale);
+                let close = is(level(code)) || is(level(code.wrapping_add(1))) || is(level(code.wrapping_sub(1)));
+                assert!(close, "{about}[{at}] is {} and should be {expected}", level(code));
+                others += usize::from(!is(level(code)));
             }
             assert!(100 * others <= expected.len() + 99, "{about}: {others} of {} are others", expected.len());
         }

@@ -24,18 +24,20 @@ fn sgd_by_rows() {
 
 #[test]
 fn rounded_state_by_rows() {
-    for (rows, tokens, inner) in TABLES {
-        let mut case = Case::new(&format!("sgd of {rows} rows, rounded")).scratch(64 << 10);
-        let (w, m) = (case.updated(Role::Param, &[rows, inner]), case.rounded_state(&[rows, inner]));
+    let forms: [(&str, fn(&mut Case, &[usize], bool) -> _); 2] =
+        [("bf16", |case, dims, _| case.rounded_state(dims)), ("8 bits", Case::state_in_8_bits)];
+    for ((rows, tokens, inner), (form, state)) in TABLES.into_iter().flat_map(|it| forms.map(|form| (it, form))) {
+        let mut case = Case::new(&format!("sgd of {rows} rows, {form}")).scratch(64 << 10);
+        let (w, m) = (case.updated(Role::Param, &[rows, inner]), state(&mut case, &[rows, inner], true));
         let (dy, indices) = (case.random(&[tokens, inner]), case.integers(&[tokens], -1..rows as i64 + 1));
         let (lr, step) = (case.tensor(&[], &[0.1]), case.tensor(&[], &[2.0]));
         let attrs = [("momentum", float(0.9)), ("nesterov", int(0)), ("weight_decay", float(0.01)), ("seed", int(9))];
         case.update("sgd_rows", &[w, dy, indices, m, lr, step], &[w, m], &attrs);
         case.check(1e-4);
 
-        let mut case = Case::new(&format!("adam of {rows} rows, rounded")).scratch(64 << 10);
+        let mut case = Case::new(&format!("adam of {rows} rows, {form}")).scratch(64 << 10);
         let w = case.updated(Role::Param, &[rows, inner]);
-        let [m, v] = [(); 2].map(|()| case.rounded_state(&[rows, inner]));
+        let [m, v] = [true, false].map(|signed| state(&mut case, &[rows, inner], signed));
         let (dy, indices) = (case.random(&[tokens, inner]), case.integers(&[tokens], -1..rows as i64 + 1));
         let (lr, step) = (case.tensor(&[], &[0.01]), case.tensor(&[], &[3.0]));
         let numbers = [("beta1", 0.9), ("beta2", 0.999), ("epsilon", 1e-8), ("weight_decay", 0.1)];

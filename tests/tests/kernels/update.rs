@@ -1,6 +1,7 @@
 use razorc_proto::program::Role;
+use razorc_proto::program::attr::Value;
 
-use crate::case::{Case, float, int};
+use crate::case::{Case, f32, float, int};
 
 #[test]
 fn stochastic_gradient_descent() {
@@ -55,26 +56,66 @@ fn adam() {
 
 #[test]
 fn state_that_is_rounded() {
-    for n in [1, 1025, 40_007] {
-        for nesterov in [0, 1] {
-            let mut case = Case::new(&format!("{n} weights, rounded momentum, nesterov {nesterov}"));
-            let (g, lr, step) = (case.random(&[n]), case.tensor(&[], &[0.1]), case.tensor(&[], &[7.0]));
-            let (w, m) = (case.updated(Role::Param, &[n]), case.rounded_state(&[n]));
-            let attrs = [("momentum", float(0.9)), ("nesterov", int(nesterov)), ("weight_decay", float(0.01))];
-            let attrs = [&attrs[..], &[("seed", int(5))]].concat();
-            case.update("sgd", &[w, g, m, lr, step], &[w, m], &attrs);
-            case.check(4e-6);
-        }
-        for op in ["adam", "adamw"] {
-            let mut case = Case::new(&format!("{op} of {n} weights, rounded moments"));
-            let (g, lr, step) = (case.random(&[n]), case.tensor(&[], &[0.01]), case.tensor(&[], &[3.0]));
-            let (w, m, v) = (case.updated(Role::Param, &[n]), case.rounded_state(&[n]), case.rounded_state(&[n]));
-            let numbers = [("beta1", 0.9), ("beta2", 0.999), ("epsilon", 1e-8), ("weight_decay", 0.05)];
-            let attrs = [&numbers.map(|(name, it)| (name, float(it)))[..], &[("seed", int(6))]].concat();
-            case.update(op, &[w, g, m, v, lr, step], &[w, m, v], &attrs);
-            case.check(4e-6);
+    let forms: [(&str, fn(&mut Case, &[usize], bool) -> _); 2] =
+        [("bf16", |case, dims, _| case.rounded_state(dims)), ("8 bits", Case::state_in_8_bits)];
+    for (form, state) in forms {
+        for n in [1, 1025, 40_007] {
+            for nesterov in [0, 1] {
+                let mut case = Case::new(&format!("{n} weights, momentum in {form}, nesterov {nesterov}"));
+                let (g, lr, step) = (case.random(&[n]), case.tensor(&[], &[0.1]), case.tensor(&[], &[7.0]));
+                let (w, m) = (case.updated(Role::Param, &[n]), state(&mut case, &[n], true));
+                let attrs = [("momentum", float(0.9)), ("nesterov", int(nesterov)), ("weight_decay", float(0.01))];
+                let attrs = [&attrs[..], &[("seed", int(5))]].concat();
+                case.update("sgd", &[w, g, m, lr, step], &[w, m], &attrs);
+                case.check(4e-6);
+            }
+            for op in ["adam", "adamw"] {
+                let mut case = Case::new(&format!("{op} of {n} weights, moments in {form}"));
+                let (g, lr, step) = (case.random(&[n]), case.tensor(&[], &[0.01]), case.tensor(&[], &[3.0]));
+                let w = case.updated(Role::Param, &[n]);
+                let (m, v) = (state(&mut case, &[n], true), state(&mut case, &[n], false));
+                let attrs = [&adam_attrs()[..], &[("seed", int(6))]].concat();
+                case.update(op, &[w, g, m, v, lr, step], &[w, m, v], &attrs);
+                case.check(4e-6);
+            }
         }
     }
+}
+
+/// Gradients in parts of every size, some of zeros, and every update that takes their factor.
+#[test]
+fn gradients_that_are_clipped() {
+    for (n, most) in [(1, 0.01), (1025, 1.0), (40_007, 20.0), (2_000_003, 1e9)] {
+        let mut case = Case::new(&format!("norm of {n} clipped to {most}"));
+        let gradients = [case.random(&[n]), case.random(&[3, 7]), case.tensor(&[5], &[0.0; 5])];
+        let norms = gradients.map(|it| case.op("gradient_norm", &[it], f32(&[]), &[]));
+        let clip = case.op("clip_scale", &norms, f32(&[]), &[("norm", float(most))]);
+        case.op("clip_scale", &norms[2..], f32(&[]), &[("norm", float(most))]);
+        let (g, lr, step) = (gradients[0], case.tensor(&[], &[0.1]), case.tensor(&[], &[3.0]));
+        for momentum in [0.0, 0.9] {
+            let w = case.updated(Role::Param, &[n]);
+            let attrs = [("momentum", float(momentum)), ("nesterov", int(0)), ("weight_decay", float(0.01))];
+            if momentum == 0.0 {
+                case.update("sgd_clipped", &[w, g, lr, clip], &[w], &attrs);
+                continue;
+            }
+            let m = case.updated(Role::State, &[n]);
+            case.update("sgd_clipped", &[w, g, m, lr, clip], &[w, m], &attrs);
+            let (w, m) = (case.updated(Role::Param, &[n]), case.state_in_8_bits(&[n], true));
+            let attrs = [&attrs[..], &[("seed", int(6))]].concat();
+            case.update("sgd_clipped", &[w, g, m, lr, step, clip], &[w, m], &attrs);
+        }
+        for op in ["adam_clipped", "adamw_clipped"] {
+            let w = case.updated(Role::Param, &[n]);
+            let (m, v) = (case.updated(Role::State, &[n]), case.updated(Role::State, &[n]));
+            case.update(op, &[w, g, m, v, lr, step, clip], &[w, m, v], &adam_attrs());
+        }
+        case.check(4e-6);
+    }
+}
+
+fn adam_attrs() -> [(&'static str, Value); 4] {
+    [("beta1", 0.9), ("beta2", 0.999), ("epsilon", 1e-8), ("weight_decay", 0.05)].map(|(name, it)| (name, float(it)))
 }
 
 #[test]

@@ -422,6 +422,7 @@ fn updates() -> Vec<Case> {
     let adam = [("beta1", 0.5), ("beta2", 0.75), ("epsilon", 1.0), ("weight_decay", 0.5)];
     let adam = adam.map(|(name, it)| Attr::float(name, it));
     let moments = |g: f64| [one(2.0), one(g), one(4.0), one(8.0), number(0.1), number(2.0)];
+    let with_half = |[w, g, m, v, lr, step]: [Typed; 6]| [w, g, m, v, lr, step, number(0.5)];
     let decay = [("momentum", 0.5), ("weight_decay", 0.5)].map(|(name, it)| Attr::float(name, it));
     let statistics = [("momentum", 0.75), ("epsilon", 0.5)].map(|(name, it)| Attr::float(name, it));
     vec![
@@ -437,6 +438,13 @@ fn updates() -> Vec<Case> {
         case("adam", moments(1.0), &adam, [one(2.0 - 0.1 * 4.0 / 5.0), one(3.0), one(7.0)]),
         // w = 2 * 0.95, g = 2.
         case("adamw", moments(2.0), &adam, [one(1.9 - 0.1 * 4.0 / 5.0), one(3.0), one(7.0)]),
+        // Lengths 5 and 12, together 13, and half of one of them is allowed.
+        case("gradient_norm", [f32(&[3], &[3.0, 0.0, -4.0])], &[], [number(5.0)]),
+        case("clip_scale", [number(5.0), number(12.0)], &[Attr::float("norm", 6.5)], [number(6.5 / 13.000001)]),
+        case("clip_scale", [number(5.0), number(12.0)], &[Attr::float("norm", 14.0)], [number(1.0)]),
+        case("sgd_clipped", [one(2.0), one(4.0), number(0.1), number(0.25)], &sgd(0.0, 0), [one(1.8)]),
+        case("adam_clipped", with_half(moments(2.0)), &adam, [one(2.0 - 0.1 * 4.0 / 5.0), one(3.0), one(7.0)]),
+        case("adamw_clipped", with_half(moments(4.0)), &adam, [one(1.9 - 0.1 * 4.0 / 5.0), one(3.0), one(7.0)]),
         // Batch variance 4 - 0.5, unbiased 3.5 * 8 / 7.
         case(
             "batch_norm_update",
