@@ -52,8 +52,8 @@ fn each_chunk<const N: usize>(
     weight: &Weight<'_, N>,
     update: impl Fn(usize, &mut [f32], [&mut [f32]; N]) + Sync,
 ) {
-    pool.run(weight.len().div_ceil(CHUNK), &|idx, _| {
-        let range = idx * CHUNK..weight.len().min((idx + 1) * CHUNK);
+    pool.run(weight.elements().div_ceil(CHUNK), &|idx, _| {
+        let range = idx * CHUNK..weight.elements().min((idx + 1) * CHUNK);
         // SAFETY: every task has its own chunk, which is of whole pieces but for the last one.
         unsafe { weight.update(range, &update) };
     });

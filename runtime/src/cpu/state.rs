@@ -54,8 +54,8 @@ impl<'a, const N: usize> Weight<'a, N> {
         Weight { w, states }
     }
 
-    /// Elements.
-    pub fn len(&self) -> usize {
+    /// How many elements it has.
+    pub fn elements(&self) -> usize {
         self.w.len()
     }
 
