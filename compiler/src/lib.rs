@@ -61,4 +61,6 @@ pub mod text;
 pub mod types;
 pub mod verify;
 
-pub use compile::{CompileError, Compiled, Graphs, Planned, compile, dense_single, graphs, memory, planned, plans, text_after};
+pub use compile::{
+    CompileError, Compiled, Graphs, Planned, compile, dense_single, graphs, memory, planned, plans, text_after,
+};

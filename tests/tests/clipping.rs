@@ -1,7 +1,7 @@
 //! Gradients that are clipped by their norm.
 
 use razorc_compiler::options::{Clip, ClipScope, Optimizer, OptimizerKind, Options, Razor};
-use razorc_compiler::{compile, graphs, planned};
+use razorc_compiler::{compile, graphs, memory};
 use razorc_fixtures::{Builder, cnn, mlp};
 use razorc_proto::program::{Memory, Preprocess, Role};
 use razorc_proto::{Model, TrainerFile};
@@ -156,7 +156,7 @@ fn the_plan_shows_what_clipping_costs() {
     let gradient = 128 * 128 * 4;
     let plan = |clip, micro_batch| -> Memory {
         let options = Options { classes: 0, micro_batch, ..options(OptimizerKind::Adam, clip) };
-        planned(&graphs(&model, &options).unwrap())
+        memory(&graphs(&model, &options).unwrap())
     };
     let [none, global, per_weight] =
         [None, clip(1.0, SCOPES[0]), clip(1.0, SCOPES[1])].map(|it| plan(it, 0).dynamic_peak);

@@ -5,8 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use razorc_compiler::options::{BatchNorm, Method, Optimizer, OptimizerKind, Options, Razor};
-use razorc_compiler::types::DType;
+use razorc_compiler::options::{BatchNorm, Method, Optimizer, OptimizerKind, Options, Razor, StateForm};
 use razorc_fixtures::{Builder, cnn, mobile};
 use razorc_proto::program::{Preprocess, Program as Proto, Role};
 use razorc_proto::{Model, TrainerFile, write_trainer};
@@ -77,7 +76,9 @@ fn every_optimizer_tells_the_gradient_that_it_saw() {
     let sgd = |momentum, nesterov| Optimizer { kind: OptimizerKind::Sgd, momentum, nesterov, ..Optimizer::default() };
     let adams = [OptimizerKind::Adam, OptimizerKind::AdamW].map(|kind| Optimizer { kind, ..Optimizer::default() });
     for optimizer in [sgd(0.9, false), sgd(0.5, true), adams[0], adams[1]] {
-        for (state, micro_batch) in [(DType::F32, 0), (DType::Bf16, 0), (DType::F32, 4)] {
+        for (state, micro_batch) in
+            [(StateForm::F32, 0), (StateForm::Bf16, 0), (StateForm::Bits8, 0), (StateForm::F32, 4)]
+        {
             // So much decay that it would show on one side alone.
             let optimizer = Optimizer { state, weight_decay: 1.0, ..optimizer };
             let file = trainer_with_exact(&cnn(), &mesa(Options { optimizer, micro_batch, ..options("0") }));

@@ -1,7 +1,7 @@
 //! Optimizer state that is stored in fewer bits.
 
 use razorc_compiler::options::{Optimizer, OptimizerKind, Options, StateForm};
-use razorc_compiler::{compile, graphs, planned};
+use razorc_compiler::{compile, graphs, memory};
 use razorc_fixtures::{cnn, mlp};
 use razorc_proto::TrainerFile;
 use razorc_proto::program::{self as proto, Memory, Preprocess, Progress, Role, attr};
@@ -87,7 +87,7 @@ fn bits_depend_neither_on_threads_nor_on_checkpoints() {
 
 #[test]
 fn the_plan_shows_a_half_or_a_quarter_of_the_state() {
-    let plan = |options: &Options| -> Memory { planned(&graphs(&cnn(), options).unwrap()) };
+    let plan = |options: &Options| -> Memory { memory(&graphs(&cnn(), options).unwrap()) };
     let forms = [StateForm::F32, StateForm::Bf16, StateForm::Bits8];
     for kind in KINDS {
         let [exact, half, quarter] = forms.map(|it| plan(&options(kind, it)));
