@@ -73,14 +73,15 @@ fn fewest_rows(options: &Options) -> u64 {
     if whole { options.micro_batch } else { 1 }
 }
 
-/// SGD with momentum makes no gradients beside its state, which after a first step at rate 0 is the gradient; what of the
-/// weights is added to it is as in the trainer.
+/// SGD with momentum makes no gradients beside its state, which after a first step at rate 0 is the gradient; how it is
+/// clipped, and what of the weights is added to it, is as in the trainer.
 fn exact_options(options: &Options, micro_batch: u64) -> Options {
     let weight_decay = match options.optimizer.kind {
         OptimizerKind::AdamW => 0.0,
         OptimizerKind::Sgd | OptimizerKind::Adam => options.optimizer.weight_decay,
     };
-    let optimizer = Optimizer { kind: OptimizerKind::Sgd, momentum: 0.9, weight_decay, ..Optimizer::default() };
+    let clip = options.optimizer.clip;
+    let optimizer = Optimizer { kind: OptimizerKind::Sgd, momentum: 0.9, weight_decay, clip, ..Optimizer::default() };
     let razor = Razor { sparsity: Sparsity::default(), slope_bits: 0, rounded_bits: 0, ..Razor::default() };
     Options { micro_batch, optimizer, razor, plan_effort: 0, ..options.clone() }
 }

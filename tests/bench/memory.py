@@ -284,11 +284,11 @@ def razorc_row(razorc, path, options):
                 np.save(f"{folder}/x.npy", rng.standard_normal((rows, 3, 224, 224), dtype=np.float32))
                 np.save(f"{folder}/y.npy", rng.integers(0, 1000, rows))
                 data = ["--data", f"{folder}/x.npy", "--targets", f"{folder}/y.npy", "--preset", "raw"]
-            lines = run("train", f"{folder}/a.trainer", *data, "--steps", str(STEPS), "--lr", "1e-4", "--threads", "2", "--json")
+            lines = run("train", f"{folder}/a.trainer", *data, "--steps", str(STEPS), "--lr", "1e-9", "--threads", "2", "--json")
         except subprocess.CalledProcessError as error:
             return {"error": (error.stderr.strip().splitlines() or ["no output"])[0][:160]}
         end = json.loads(lines.strip().splitlines()[-1])
-    return {"weights": plan["weights"], "state": plan["optimizer"], "dynamic": plan["dynamic_peak"], "grows": end["measured_peak"]}
+    return {"weights": plan["weights"], "state": plan["optimizer"], "dynamic": plan["dynamic_peak"], "grows": end["measured_peak"] + end["file_pages"]}
 
 
 def micro(razorc):

@@ -5,7 +5,9 @@ use std::sync::atomic::AtomicBool;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use razorc_compiler::options::{BatchNorm, Method, Optimizer, OptimizerKind, Options, Razor, StateForm};
+use razorc_compiler::options::{
+    BatchNorm, Clip, ClipScope, Method, Optimizer, OptimizerKind, Options, Razor, StateForm,
+};
 use razorc_fixtures::{Builder, cnn, mobile};
 use razorc_proto::program::{Preprocess, Program as Proto, Role};
 use razorc_proto::{Model, TrainerFile, write_trainer};
@@ -86,6 +88,16 @@ fn every_optimizer_tells_the_gradient_that_it_saw() {
             let nearly = 0.99 < cosine && (0.98..1.02).contains(&norm_ratio);
             assert!(nearly, "{optimizer:?}, {micro_batch} rows: {cosine} {norm_ratio}");
         }
+    }
+}
+
+#[test]
+fn clipped_gradients_are_compared_with_clipped_ones() {
+    for scope in [ClipScope::Global, ClipScope::PerWeight] {
+        let clip = Some(Clip { norm: 1e-3, scope });
+        let optimizer = Optimizer { clip, ..Optimizer::default() };
+        let (cosine, norm_ratio) = compared(&trainer_with_exact(&cnn(), &mesa(Options { optimizer, ..options("0") })));
+        assert!(0.99 < cosine && (0.9..1.1).contains(&norm_ratio), "{scope:?}: {cosine} {norm_ratio}");
     }
 }
 
