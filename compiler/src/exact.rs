@@ -9,6 +9,7 @@ use crate::compile::{Graphs, Planned, graphs};
 use crate::import::Source;
 use crate::lower::{Scheduled, kept, lower};
 use crate::options::{BatchNorm, Optimizer, OptimizerKind, Options, Razor, Sparsity};
+use crate::passes::back_razor::{Decision, Saved};
 use crate::schedule::schedule_with;
 
 impl Planned {
@@ -16,7 +17,8 @@ impl Planned {
     /// compare; notes what it takes in the plan. A model for which it cannot be made goes without.
     pub fn add_exact(&mut self, model: &Model, options: &Options) {
         let keeps = options.optimizer.kind != OptimizerKind::Sgd || options.optimizer.momentum != 0.0;
-        if !keeps || self.decisions.iter().all(|it| it.outcome.is_err()) {
+        let exact = |it: &Decision| matches!(it.outcome, Err(_) | Ok(Saved::Again));
+        if !keeps || self.decisions.iter().all(exact) {
             return;
         }
         // Where sizes in the model depend on its batch, so may constants that are residents.

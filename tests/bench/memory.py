@@ -6,7 +6,8 @@ MODELS, with weights of any kind. A row is
   own count, scratch of its kernels left out
 - total: the same with weights and optimizer state
 - grows by: what the process really takes for it over the steps, weights and optimizer state included; a peer at the best
-  of the settings of malloc in ALLOCATORS, and as it is installed.
+  of the settings of malloc in ALLOCATORS, and as it is installed. The command's own code that the steps bring in counts
+- cosine: between razorc's first gradient and the exact one, without the last layer's
 Each run is a process of its own. PyTorch in four ways: as it is, with each block checkpointed, with that and each weight
 updated as soon as its gradient is there, and with Back Razor at 90 % as hooks on everything that autograd saves. ONNX
 Runtime's trainer has no momentum, and PYTHON is an interpreter that has it (`pip install onnxruntime-training-cpu==1.19.2
@@ -287,8 +288,10 @@ def razorc_row(razorc, path, options):
             lines = run("train", f"{folder}/a.trainer", *data, "--steps", str(STEPS), "--lr", "1e-9", "--threads", "2", "--json")
         except subprocess.CalledProcessError as error:
             return {"error": (error.stderr.strip().splitlines() or ["no output"])[0][:160]}
-        end = json.loads(lines.strip().splitlines()[-1])
-    return {"weights": plan["weights"], "state": plan["optimizer"], "dynamic": plan["dynamic_peak"], "grows": end["measured_peak"] + end["file_pages"]}
+    events = [json.loads(it) for it in lines.strip().splitlines()]
+    check = next((it for it in events if it["event"] == "check"), {})
+    return {"weights": plan["weights"], "state": plan["optimizer"], "dynamic": plan["dynamic_peak"],
+            "grows": events[-1]["measured_peak"] + events[-1]["file_pages"], "cosine": check.get("cosine")}
 
 
 def micro(razorc):
@@ -299,12 +302,13 @@ def micro(razorc):
 
 def markdown(name, row):
     if "error" in row:
-        return f"| {name} | not to be had: {row['error']} | | | |"
+        return f"| {name} | not to be had: {row['error']} | | | | |"
     mb = lambda it: "" if it is None else f"{it / 1e6:.1f}"
     dynamic, fixed = row["dynamic"], row["weights"] + row["state"]
     total = None if dynamic is None else dynamic + fixed
     setting = f" ({row['setting']})" if row.get("setting", "as installed") != "as installed" else ""
-    return f"| {name} | {mb(dynamic)} | {mb(total)} | {mb(row['grows'])}{setting} | {mb(row.get('installed'))} |"
+    cosine = "" if row.get("cosine") is None else f"{row['cosine']:.2f}"
+    return f"| {name} | {mb(dynamic)} | {mb(total)} | {mb(row['grows'])}{setting} | {mb(row.get('installed'))} | {cosine} |"
 
 
 def main():
@@ -327,7 +331,7 @@ def main():
         if not re.search(arguments.only, key):
             return
         if model not in shown:
-            print(f"\n{model}, MB\n\n| | dynamic | total | grows by | as installed |\n|---|---|---|---|---|")
+            print(f"\n{model}, MB\n\n| | dynamic | total | grows by | as installed | cosine |\n|---|---|---|---|---|---|")
             shown.add(model)
         if key not in kept or name.startswith("razorc"):
             kept[key] = measure()

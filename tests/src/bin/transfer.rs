@@ -101,9 +101,9 @@ fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let folder = tempfile::tempdir().expect("a temporary folder");
     println!(
-        "| network | saved | accuracy (each seed) | minus dense | val NLL | train loss | saved MiB | peak MiB | ms/step |"
+        "| network | saved | accuracy (each seed) | minus dense | val NLL | train loss | first cosine | saved MiB | peak MiB | ms/step |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for case in CASES.iter().filter(|it| it.name.contains(&filter)) {
         let Some(rows) = POLICIES.iter().map(|policy| row(case, policy, folder.path())).collect::<Option<Vec<_>>>()
         else {
@@ -143,7 +143,10 @@ fn row(case: &Case, policy: &(&'static str, &[&'static str]), folder: &Path) -> 
             }
         }
         let lines = output(train.arg("--json"));
-        runs.push(json(lines.lines().last().unwrap_or("")));
+        let mut end = json(lines.lines().last().unwrap_or(""));
+        let check = lines.lines().map(json).find(|it| it["event"] == "check");
+        end["cosine"] = check.map_or(Value::Null, |it| it["cosine"].clone());
+        runs.push(end);
     }
     Some(Row { policy: policy.0, runs, memory })
 }
@@ -165,13 +168,14 @@ impl Row {
         let seeds: Vec<String> = self.each("val_accuracy").iter().map(|it| format!("{:.1}", 100.0 * it)).collect();
         let mib = |key: &str| self.memory[key].as_f64().unwrap_or(f64::NAN) / f64::from(1 << 20);
         format!(
-            "| {network} | {} | {:.1} ({}) | {:+.1} | {:.3} | {:.3} | {:.2} | {:.2} | {:.1} |",
+            "| {network} | {} | {:.1} ({}) | {:+.1} | {:.3} | {:.3} | {:.2} | {:.2} | {:.2} | {:.1} |",
             self.policy,
             self.accuracy(),
             seeds.join(", "),
             self.accuracy() - dense,
             self.mean("val_loss"),
             self.mean("train_loss"),
+            self.mean("cosine"),
             mib("saved_packed"),
             mib("planned_peak"),
             self.mean("step_ms"),
