@@ -2,7 +2,7 @@
 
 MODEL is what razorc starts from (`razorc export MODEL.trainer -o MODEL.onnx` of a trainer that has not been trained gives
 it, fresh classifier and all). PyTorch runs it node by node in f64, on a GPU if there is one, and trains everything with
-Adam and a learning rate that falls to zero, as `razorc train` does by default; the order of the rows is another one.
+Adam and a learning rate that falls to zero, as `razorc train` does by default, batch normalization frozen; the order of the rows is another one.
 Prints one line of JSON. Arrays are those that razorc takes; a language model needs no Y (`-`). Needs torch, onnx and numpy.
 """
 import argparse, json
@@ -31,8 +31,16 @@ def resize(it, attrs):
     return F.interpolate(it[0], scale_factor=it[2].tolist()[2:], mode="bilinear", align_corners=False)
 
 
+def batch_norm(it, attrs):
+    x, scale, bias, mean, variance = it
+    return F.batch_norm(x, mean, variance, scale, bias, False, eps=attrs.get("epsilon", 1e-5))
+
+
 OPS |= {
     "AveragePool": average_pool,
+    "BatchNormalization": batch_norm,
+    "Clip": lambda it, _: it[0].clamp(it[1].item(), it[2].item()),
+    "GlobalAveragePool": lambda it, _: it[0].mean((2, 3), keepdim=True),
     "Flatten": lambda it, attrs: it[0].flatten(attrs.get("axis", 1)),
     "Pad": pad,
     "Resize": resize,
@@ -44,12 +52,13 @@ class Training(Network):
 
     def start(self, frozen):
         self.leaves = {}
+        norms = {name for node in self.nodes if node.op_type == "BatchNormalization" for name in node.input[1:]}
         for name, array in self.weights.items():
             tensor = torch.from_numpy(array.copy())
             # Shapes and indices are read on the processor.
             if tensor.is_floating_point():
                 tensor = tensor.double().to(DEVICE)
-                tensor.requires_grad_(array.ndim != 0 and not is_mask(array) and not any(it in name for it in frozen))
+                tensor.requires_grad_(array.ndim != 0 and not is_mask(array) and not any(it in name for it in frozen) and name not in norms)
             self.leaves[name] = tensor
         return [it for it in self.leaves.values() if it.requires_grad]
 
