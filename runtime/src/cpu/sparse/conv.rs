@@ -100,7 +100,7 @@ pub fn weight_grad(team: &Team<'_>, conv: &Conv, dy: &[f32], kept: &impl Sparse,
 /// The convolution with its pixels, which are looked at one by one, in rows as long as a panel takes.
 fn lined_up(conv: &Conv) -> Conv {
     let pixels = conv.ih * conv.iw;
-    let row = (1..=pixels.min(PANEL / WIDTH)).rev().find(|it| pixels % it == 0).unwrap_or(1);
+    let row = (1..=pixels.min(PANEL / WIDTH)).rev().find(|it| pixels.is_multiple_of(*it)).unwrap_or(1);
     let rows = pixels / row;
     Conv { ih: rows, iw: row, oh: rows, ow: row, ..conv.clone() }
 }
