@@ -97,6 +97,13 @@ pub fn word(value: &str) -> attr::Value {
     attr::Value::Word(value.into())
 }
 
+/// Makes a state of these dims, signed or not, that an update may change.
+pub type State = fn(&mut Case, &[usize], bool) -> Id;
+
+/// Forms of state that are rounded.
+pub const ROUNDED: [(&str, State); 2] =
+    [("bf16", |case, dims, _| case.rounded_state(dims)), ("8 bits", Case::state_in_8_bits)];
+
 impl Case {
     /// No instructions yet. The seed follows from the name, which must differ from case to case.
     pub fn new(name: &str) -> Case {

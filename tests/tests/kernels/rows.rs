@@ -1,6 +1,6 @@
 use razorc_proto::program::Role;
 
-use crate::case::{Case, float, int};
+use crate::case::{Case, ROUNDED, float, int};
 
 /// A long table and few tokens, tokens that share rows, wide rows, and more tokens than are kept apart in 64 KiB.
 const TABLES: [(usize, usize, usize); 4] = [(3000, 70, 40), (7, 300, 33), (40, 50, 2500), (5, 20_000, 3)];
@@ -24,9 +24,7 @@ fn sgd_by_rows() {
 
 #[test]
 fn rounded_state_by_rows() {
-    let forms: [(&str, fn(&mut Case, &[usize], bool) -> _); 2] =
-        [("bf16", |case, dims, _| case.rounded_state(dims)), ("8 bits", Case::state_in_8_bits)];
-    for ((rows, tokens, inner), (form, state)) in TABLES.into_iter().flat_map(|it| forms.map(|form| (it, form))) {
+    for ((rows, tokens, inner), (form, state)) in TABLES.into_iter().flat_map(|it| ROUNDED.map(|form| (it, form))) {
         let mut case = Case::new(&format!("sgd of {rows} rows, {form}")).scratch(64 << 10);
         let (w, m) = (case.updated(Role::Param, &[rows, inner]), state(&mut case, &[rows, inner], true));
         let (dy, indices) = (case.random(&[tokens, inner]), case.integers(&[tokens], -1..rows as i64 + 1));

@@ -1,7 +1,7 @@
 use razorc_proto::program::Role;
 use razorc_proto::program::attr::Value;
 
-use crate::case::{Case, f32, float, int};
+use crate::case::{Case, ROUNDED, f32, float, int};
 
 #[test]
 fn stochastic_gradient_descent() {
@@ -56,9 +56,7 @@ fn adam() {
 
 #[test]
 fn state_that_is_rounded() {
-    let forms: [(&str, fn(&mut Case, &[usize], bool) -> _); 2] =
-        [("bf16", |case, dims, _| case.rounded_state(dims)), ("8 bits", Case::state_in_8_bits)];
-    for (form, state) in forms {
+    for (form, state) in ROUNDED {
         for n in [1, 1025, 40_007] {
             for nesterov in [0, 1] {
                 let mut case = Case::new(&format!("{n} weights, momentum in {form}, nesterov {nesterov}"));
