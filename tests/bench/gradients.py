@@ -18,6 +18,8 @@ from onnx import numpy_helper
 # A gradient may be off by TOLERANCE of its norm, and by FLOOR of that of the norm of all of them together.
 TOLERANCE, FLOOR = 1e-4, 1e-3
 SPARSITY, LEARNING_RATE, CANDIDATES = 0.9, 2.0**20, 64
+# Tables of rotary positions are constants, though an ONNX file does not say so; razorc knows them.
+CONSTANTS = ("attention.cos", "attention.sin")
 
 
 class Published:
@@ -191,7 +193,7 @@ class Network:
         for name, array in self.weights.items():
             tensor = torch.from_numpy(array.copy())
             if tensor.is_floating_point():
-                tensor = tensor.double().requires_grad_(array.ndim != 0 and not is_mask(array))
+                tensor = tensor.double().requires_grad_(array.ndim != 0 and not is_mask(array) and not name.endswith(CONSTANTS))
             leaves[name] = tensor
         self.values = dict(leaves) | {self.input.name: feed}
         self.rule = rule
