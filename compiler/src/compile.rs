@@ -159,17 +159,20 @@ pub fn plans(graphs: &Graphs) -> (Memory, Memory) {
 
 /// What memory the trainer takes; weights need no values for that.
 pub fn memory(graphs: &Graphs) -> Memory {
-    let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
-    plan(graphs, &graphs.train, Scheduled { graph: &graphs.eval, schedule: &eval }, graphs.counters[1])
+    plan_alone(graphs, &graphs.train, graphs.counters[1])
 }
 
 /// Dynamic peak of the same trainer for one row that saves every tensor whole: the honest rival of a packed plan, as
 /// momentum can collect the gradients of such steps. An error where the model has no batch of one.
 pub fn dense_single(model: &Model, options: &Options) -> Result<u64, CompileError> {
     let graphs = unpacked(model, &Options { batch: 1, ..options.clone() }, &mut |_, _| {})?;
+    Ok(plan_alone(&graphs, &graphs.dense, graphs.counters[0]).dynamic_peak)
+}
+
+/// What memory a step takes, with the evaluation that nobody has scheduled yet.
+fn plan_alone(graphs: &Graphs, step: &Graph, counter: u64) -> Memory {
     let eval = schedule(&graphs.eval, &kept(&graphs.eval, &graphs.task, true));
-    let eval = Scheduled { graph: &graphs.eval, schedule: &eval };
-    Ok(plan(&graphs, &graphs.dense, eval, graphs.counters[0]).dynamic_peak)
+    plan(graphs, step, Scheduled { graph: &graphs.eval, schedule: &eval }, counter)
 }
 
 /// What memory a step takes beside its evaluation.

@@ -187,21 +187,32 @@ class Network:
                     return x, scale, next(it for it in add.input if it in self.fixed)
         return None
 
-    def run(self, feed, rule=None):
-        """The output, and the weights as leaves that take gradients; `rule` is the published one."""
+    def start(self, frozen=(), device="cpu"):
+        """The weights as leaves; those that are numbers, masks, constants or `frozen` take no gradients."""
         leaves = {}
         for name, array in self.weights.items():
             tensor = torch.from_numpy(array.copy())
+            # Shapes and indices are read on the processor.
             if tensor.is_floating_point():
-                tensor = tensor.double().requires_grad_(array.ndim != 0 and not is_mask(array) and not name.endswith(CONSTANTS))
+                fixed = array.ndim == 0 or is_mask(array) or name.endswith(CONSTANTS) or name in frozen
+                tensor = tensor.double().to(device).requires_grad_(not fixed)
             leaves[name] = tensor
+        return leaves
+
+    def scores(self, leaves, feed, rule=None):
+        """The output; `rule` is the published one."""
         self.values = dict(leaves) | {self.input.name: feed}
         self.rule = rule
         for node in self.nodes:
             operands = [self.values[it] if it else None for it in node.input]
             results = self.node(node, operands, {it.name: onnx.helper.get_attribute_value(it) for it in node.attribute})
             self.values.update(zip(node.output, results if isinstance(results, (tuple, list)) else [results]))
-        return self.values[self.graph.output[0].name], leaves
+        return self.values[self.graph.output[0].name]
+
+    def run(self, feed, rule=None):
+        """The output, and the leaves that it was made of."""
+        leaves = self.start()
+        return self.scores(leaves, feed, rule), leaves
 
     def hat(self, name):
         x = self.values[name]

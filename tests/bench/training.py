@@ -2,13 +2,14 @@
 
 MODEL is what razorc starts from (`razorc export MODEL.trainer -o MODEL.onnx` of a trainer that has not been trained gives
 it, fresh classifier and all). PyTorch runs it node by node in f64, on a GPU if there is one, and trains everything with
-Adam and a learning rate that falls to zero, as `razorc train` does by default, batch normalization frozen; the order of the rows is another one.
+Adam and a learning rate that falls to zero, batch normalization frozen, as `razorc train` does by default; the order of
+the rows is another one.
 Prints one line of JSON. Arrays are those that razorc takes; a language model needs no Y (`-`). Needs torch, onnx and numpy.
 """
 import argparse, json
-import numpy as np, onnx, torch
+import numpy as np, torch
 import torch.nn.functional as F
-from gradients import OPS, Network, is_mask
+from gradients import OPS, Network
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -47,30 +48,6 @@ OPS |= {
 }
 
 
-class Training(Network):
-    """A network whose weights stay leaves over many runs."""
-
-    def start(self, frozen):
-        self.leaves = {}
-        norms = {name for node in self.nodes if node.op_type == "BatchNormalization" for name in node.input[1:]}
-        for name, array in self.weights.items():
-            tensor = torch.from_numpy(array.copy())
-            # Shapes and indices are read on the processor.
-            if tensor.is_floating_point():
-                tensor = tensor.double().to(DEVICE)
-                tensor.requires_grad_(array.ndim != 0 and not is_mask(array) and not any(it in name for it in frozen) and name not in norms)
-            self.leaves[name] = tensor
-        return [it for it in self.leaves.values() if it.requires_grad]
-
-    def scores(self, x):
-        self.values, self.rule = dict(self.leaves) | {self.input.name: x}, None
-        for node in self.nodes:
-            operands = [self.values[it] if it else None for it in node.input]
-            results = self.node(node, operands, {it.name: onnx.helper.get_attribute_value(it) for it in node.attribute})
-            self.values.update(zip(node.output, results if isinstance(results, (tuple, list)) else [results]))
-        return self.values[self.graph.output[0].name]
-
-
 def overlaps(scores, targets):
     """Intersections and unions of each class, to be added up."""
     guess, classes = scores.argmax(1), scores.shape[1]
@@ -91,7 +68,6 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mean", default="0.485,0.456,0.406")
     parser.add_argument("--std", default="0.229,0.224,0.225")
-    parser.add_argument("--freeze", nargs="*", default=["attention.cos", "attention.sin"])
     it = parser.parse_args()
     torch.manual_seed(it.seed)
     text = it.task == "causal-lm"
@@ -111,8 +87,10 @@ def main():
     def loss(scores, targets):
         return F.cross_entropy(scores.flatten(0, 1), targets[:, 1:].flatten()) if text else F.cross_entropy(scores, targets)
 
-    network = Training(it.model)
-    optimizer = torch.optim.Adam(network.start(it.freeze), lr=it.lr)
+    network = Network(it.model)
+    norms = {name for node in network.nodes if node.op_type == "BatchNormalization" for name in node.input[1:]}
+    leaves = network.start(norms, DEVICE)
+    optimizer = torch.optim.Adam([leaf for leaf in leaves.values() if leaf.requires_grad], lr=it.lr)
     steps = it.steps or it.epochs * (len(x) // it.batch)
     targets = lambda array: torch.from_numpy(array.astype(np.int64)).to(DEVICE)
     order = []
@@ -122,13 +100,13 @@ def main():
         batch, order = order[: it.batch], order[it.batch :]
         optimizer.param_groups[0]["lr"] = it.lr * (1 - step / steps)
         optimizer.zero_grad()
-        loss(network.scores(rows(x[batch])), targets(y[batch])).backward()
+        loss(network.scores(leaves, rows(x[batch])), targets(y[batch])).backward()
         optimizer.step()
 
     lost = right = pixels = 0
     with torch.no_grad():
         for at in range(0, len(val_x), it.batch):
-            scores, wanted = network.scores(rows(val_x[at : at + it.batch])), targets(val_y[at : at + it.batch])
+            scores, wanted = network.scores(leaves, rows(val_x[at : at + it.batch])), targets(val_y[at : at + it.batch])
             share = len(wanted) / len(val_x)
             lost += loss(scores, wanted).item() * share
             if not text:

@@ -8,12 +8,31 @@ use std::thread;
 
 use razorc_compiler::options::Options;
 use razorc_compiler::{Compiled, compile, planned};
+use razorc_proto::program::Preprocess;
 use razorc_proto::{Model, TrainerFile, write_trainer};
-use razorc_runtime::data::{Dataset, Expect};
+use razorc_runtime::data::{Dataset, Expect, Transform};
 use razorc_runtime::rng::Rng;
+use razorc_runtime::schedule::Decay;
+use razorc_runtime::train::{Length, Settings};
 
 pub mod mutants;
 pub mod programs;
+
+/// A short run on images that are flipped at random, at a rate that does not change, with checkpoints in a folder.
+pub fn settings(folder: Option<&Path>, length: Length) -> Settings {
+    Settings {
+        length,
+        rate: 0.01,
+        decay: Decay::Constant,
+        warmup: 0,
+        seed: 7,
+        transform: Transform { flip: true, ..Transform::from(&Preprocess::default()) },
+        loader_threads: 2,
+        checkpoints: folder.map(Path::to_path_buf),
+        resume: false,
+        self_check: true,
+    }
+}
 
 /// Compiles a model, writes the trainer to a temporary file and opens it.
 pub fn trainer(model: &Model, options: &Options) -> TrainerFile {

@@ -9,11 +9,10 @@ use razorc_compiler::options::{
     BatchNorm, Clip, ClipScope, Method, Optimizer, OptimizerKind, Options, Razor, StateForm,
 };
 use razorc_fixtures::{Builder, cnn, mobile};
-use razorc_proto::program::{Preprocess, Program as Proto, Role};
+use razorc_proto::program::{Program as Proto, Role};
 use razorc_proto::{Model, TrainerFile, write_trainer};
-use razorc_runtime::data::{Dataset, Expect, Transform};
+use razorc_runtime::data::{Dataset, Expect};
 use razorc_runtime::program::Program;
-use razorc_runtime::schedule::Decay;
 use razorc_runtime::train::{BEST, Checked, LAST, Length, Observer, Run, Settings, Skipped, train};
 use razorc_runtime::trainer::Trainer;
 use razorc_tests::mutants::{mutate, with_wrong_bytes};
@@ -21,18 +20,7 @@ use razorc_tests::{noise, trainer, trainer_with_exact};
 use tempfile::TempDir;
 
 fn settings(folder: Option<&Path>, steps: u64) -> Settings {
-    Settings {
-        length: Length::Steps(steps),
-        rate: 0.01,
-        decay: Decay::Constant,
-        warmup: 0,
-        seed: 7,
-        transform: Transform { flip: true, ..Transform::from(&Preprocess::default()) },
-        loader_threads: 2,
-        checkpoints: folder.map(Path::to_path_buf),
-        resume: false,
-        self_check: true,
-    }
+    razorc_tests::settings(folder, Length::Steps(steps))
 }
 
 #[derive(Default)]

@@ -17,18 +17,7 @@ use tempfile::TempDir;
 const ROWS: usize = 37;
 
 fn settings(folder: Option<&Path>) -> Settings {
-    Settings {
-        length: Length::Epochs(3),
-        rate: 0.01,
-        decay: Decay::Cosine,
-        warmup: 2,
-        seed: 7,
-        transform: Transform { flip: true, ..Transform::from(&Preprocess::default()) },
-        loader_threads: 2,
-        checkpoints: folder.map(Path::to_path_buf),
-        resume: false,
-        self_check: true,
-    }
+    Settings { decay: Decay::Cosine, warmup: 2, ..razorc_tests::settings(folder, Length::Epochs(3)) }
 }
 
 fn compiled(model: &Model) -> TrainerFile {

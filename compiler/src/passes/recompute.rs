@@ -89,14 +89,7 @@ fn read_by(graph: &Graph, value: Value, reader: NodeId) -> bool {
 fn compute_again(graph: &mut Graph, chain: &Chain) {
     let mut again: HashMap<Value, Value> = HashMap::new();
     for &node in &chain.nodes {
-        let operands: Vec<Value> =
-            graph.operands(node).into_iter().map(|it| again.get(&it).copied().unwrap_or(it)).collect();
-        let (op, attrs) = (graph.node(node).op, graph.node(node).attrs.clone());
-        let name = format!("{}.again", graph.name(Value { node, result: 0 }));
-        let copy = graph
-            .add(Phase::Backward, op, &operands, attrs, &name)
-            .unwrap_or_else(|e| panic!("{name} is computed as before: {e}"));
-        again.extend(graph.results(node).into_iter().zip(graph.results(copy)));
+        run_again(graph, node, &mut again);
     }
     let copies: BTreeSet<NodeId> = again.values().map(|it| it.node).collect();
     let mut first = chain.reader;
@@ -109,4 +102,18 @@ fn compute_again(graph: &mut Graph, chain: &Chain) {
     let mut copies: Vec<NodeId> = copies.into_iter().collect();
     copies.sort_by_key(|it| graph.position(*it));
     copies.into_iter().for_each(|it| graph.move_before(it, first));
+}
+
+/// Adds a node's twin to the backward phase, which reads of its operands those that were made again, and notes its results
+/// among them.
+pub(super) fn run_again(graph: &mut Graph, node: NodeId, again: &mut HashMap<Value, Value>) -> NodeId {
+    let operands: Vec<Value> =
+        graph.operands(node).into_iter().map(|it| again.get(&it).copied().unwrap_or(it)).collect();
+    let (op, attrs) = (graph.node(node).op, graph.node(node).attrs.clone());
+    let name = format!("{}.again", graph.name(Value { node, result: 0 }));
+    let twin = graph
+        .add(Phase::Backward, op, &operands, attrs, &name)
+        .unwrap_or_else(|e| panic!("{name} is computed as before: {e}"));
+    again.extend(graph.results(node).into_iter().zip(graph.results(twin)));
+    twin
 }

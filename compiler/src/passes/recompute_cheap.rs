@@ -7,7 +7,10 @@
 //! No step holds more bytes than before: what is computed again lives between its readers, where it lived anyway; what
 //! it is computed from is read later still; and what lies between takes over bytes.
 
+use std::collections::HashMap;
+
 use super::back_razor::readers;
+use super::recompute::run_again;
 use crate::graph::{Graph, NodeId, Phase, Value};
 use crate::ops::{self, Lower};
 use crate::options::Razor;
@@ -89,26 +92,17 @@ fn is_there(graph: &Graph, operand: Value, position: usize) -> bool {
 fn compute_again(graph: &mut Graph, saved: Value, chain: &[NodeId]) {
     let backward = graph.readers(saved).into_iter().map(|it| it.0);
     let Some(first) = backward.into_iter().find(|it| graph.node(*it).phase == Phase::Backward) else { return };
-    let mut last: Option<(Value, Value)> = None;
+    let mut again = HashMap::new();
     for &node in chain {
-        let operands =
-            graph.operands(node).into_iter().map(|it| last.filter(|last| last.0 == it).map_or(it, |it| it.1));
-        let operands: Vec<Value> = operands.collect();
-        let (op, attrs, result) = (graph.node(node).op, graph.node(node).attrs.clone(), Value { node, result: 0 });
-        let name = format!("{}.again", graph.name(result));
-        let again = graph
-            .add(Phase::Backward, op, &operands, attrs, &name)
-            .unwrap_or_else(|e| panic!("{name} is computed as before: {e}"));
-        graph.move_before(again, first);
-        last = Some((result, Value { node: again, result: 0 }));
+        let twin = run_again(graph, node, &mut again);
+        graph.move_before(twin, first);
     }
-    let Some((_, again)) = last else { return };
     let is_reader = |graph: &Graph, it: NodeId| graph.node(it).phase == Phase::Backward;
     // Masks and statistics beside it come along, where nobody has read them yet.
     let at = graph.position(first);
-    for (old, new) in graph.results(saved.node).into_iter().zip(graph.results(again.node)) {
+    for old in graph.results(saved.node) {
         if old == saved || first_reader(graph, old).is_some_and(|it| at <= it) {
-            graph.redirect(old, new, is_reader);
+            graph.redirect(old, again[&old], is_reader);
         }
     }
 }
